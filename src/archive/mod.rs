@@ -1,0 +1,1 @@
+//! Catalogues, stamps and pictures on disk.

@@ -1,0 +1,1 @@
+//! FFT plans: one normalisation, stated once.

@@ -1,0 +1,1 @@
+//! Amplitudes, moments, residual tests.

@@ -1,0 +1,1 @@
+//! Archived fields, in parallel and resumable.
