@@ -80,10 +80,10 @@ pub enum LambdaRule {
     SureProjection,
     /// Generalised cross-validation.
     Gcv,
-    /// Minimum of SURE of the target image's risk inside a Gaussian window on the object, `widths` times as wide as the object.
-    SureWindowed {
-        /// Width of the window in units of the object's observed FWHM (twice its half-light radius).
-        widths: f64,
+    /// Minimum of SURE of the target image's risk inside the object's area.
+    SureObject {
+        /// Radius of the area in units of the object's observed half-light radius.
+        radii: f64,
     },
     /// Minimum of the expected risk of the target image inside the object's area, for an exponential profile of the object's flux and size.
     Bayes {
@@ -118,7 +118,7 @@ impl Default for DeconvSettings {
             target_fwhm: 2.0,
             factor: 0,
             undersampled_below: 2.5,
-            lambda: LambdaRule::SureWindowed { widths: 1.0 },
+            lambda: LambdaRule::SureObject { radii: 1.0 },
             lambda_min: 1e-8,
             lambda_max: 1e4,
             taper: 1.0 / 16.0,

@@ -126,7 +126,8 @@ pub struct Deconvolver {
     /// H with the object's phase; later the estimate's spectrum.
     response: Vec<Amplitude>,
     observed: Vec<Amplitude>,
-    windowed: Vec<Amplitude>,
+    /// Spectrum of the forward model and its adjoint.
+    model: Vec<Amplitude>,
     /// sum_k |K_k|^2 on the coarse half spectrum.
     gain: Vec<f32>,
     terms: RiskTerms,
@@ -165,7 +166,7 @@ impl Deconvolver {
             grid: vec![0.0; side * side],
             response: vec![Amplitude::default(); fine_len],
             observed: vec![Amplitude::default(); coarse_len],
-            windowed: Vec::new(),
+            model: Vec::new(),
             gain: vec![0.0; coarse_len],
             terms: RiskTerms::default(),
             fine,
@@ -252,27 +253,20 @@ impl Deconvolver {
         Ok(())
     }
 
-    /// Transforms the observed pixels, multiplied along both axes by `profile`, onto the coarse half spectrum.
-    fn transform_observed(
-        &mut self,
-        observed: &Plane,
-        profile: (&[f32], &[f32]),
-        windowed: bool,
-    ) -> Result<(), DeconvError> {
+    /// Transforms the tapered observed pixels onto the coarse half spectrum.
+    fn transform_observed(&mut self, observed: &Plane, taper: f64) -> Result<(), DeconvError> {
         let n = self.n;
+        if self.taper.0 != taper {
+            self.taper = (taper, cosine_taper(n, (taper.clamp(0.0, 0.5) * n as f64).round() as usize));
+        }
+        let profile = &self.taper.1;
         let grid = &mut self.grid[..n * n];
-        for ((line, row), ty) in grid.chunks_exact_mut(n).zip(observed.rows()).zip(profile.1) {
-            for ((out, v), tx) in line.iter_mut().zip(row).zip(profile.0) {
+        for ((line, row), ty) in grid.chunks_exact_mut(n).zip(observed.rows()).zip(profile) {
+            for ((out, v), tx) in line.iter_mut().zip(row).zip(profile) {
                 *out = v * tx * ty;
             }
         }
-        let out = if windowed {
-            self.windowed.resize(self.coarse.half_len(), Amplitude::default());
-            &mut self.windowed
-        } else {
-            &mut self.observed
-        };
-        self.coarse.forward(grid, out, &mut self.scratch)?;
+        self.coarse.forward(grid, &mut self.observed, &mut self.scratch)?;
         Ok(())
     }
 
@@ -315,14 +309,7 @@ impl Deconvolver {
             return Err(DeconvError::NotFinite(bad));
         }
         self.load_response(input.psf, input.centre)?;
-        if self.taper.0 != settings.taper {
-            self.taper =
-                (settings.taper, cosine_taper(n, (settings.taper.clamp(0.0, 0.5) * n as f64).round() as usize));
-        }
-        let taper = std::mem::take(&mut self.taper.1);
-        let done = self.transform_observed(input.observed, (&taper, &taper), false);
-        self.taper.1 = taper;
-        done?;
+        self.transform_observed(input.observed, settings.taper)?;
         let strength = self.choose(input, settings)?;
         let noise_gain = self.filter(strength.lambda as f32);
         let side = self.side();
@@ -422,63 +409,61 @@ impl Deconvolver {
                     *linear = 2.0 * weight * (1.0 - power);
                 }
             }
-            LambdaRule::SureWindowed { widths } => {
-                let (profile_x, profile_y, noise) = self.object_window(input, widths);
-                self.transform_observed(input.observed, (&profile_x, &profile_y), true)?;
-                let terms = self.terms.square.iter_mut().zip(&mut self.terms.linear);
-                for (((square, linear), y), (m, gain)) in
-                    terms.zip(&self.windowed).zip(self.coarse_multiplicity.iter().zip(&self.gain))
-                {
-                    let weight = if *gain >= GAIN_FLOOR { m / gain } else { 0.0 };
-                    let power = y.norm_sqr() * unit;
-                    *square = weight * power;
-                    *linear = 2.0 * weight * (noise - power);
-                }
-            }
-            LambdaRule::Bayes { radii } => self.bayes_terms(input, radii, unit),
+            LambdaRule::Bayes { radii } => self.object_terms(input, radii, unit, false),
+            LambdaRule::SureObject { radii } => self.object_terms(input, radii, unit, true),
         }
         Ok(self.terms.minimise(functional, settings.lambda_min, settings.lambda_max))
     }
 
-    /// Gaussian window on the object along both axes, and the share of the noise power that it lets through.
-    fn object_window(&self, input: &TikhonovInput, widths: f64) -> (Vec<f32>, Vec<f32>, f32) {
+    /// Terms of the risk within the object's area. The expected power of its light is that of an exponential disc of the given
+    /// flux and size seen through the PSF; with `from_data`, the unbiased `|Y|^2 - sigma^2` replaces it where it stands above the noise.
+    fn object_terms(&mut self, input: &TikhonovInput, radii: f64, unit: f32, from_data: bool) {
         let n = self.n;
-        let sigma = (2.0 * input.half_light_radius.max(1.0) * widths.max(0.1) / 2.354_820_045).max(1.0);
-        let profile =
-            |c: f64| -> Vec<f32> { (0..n).map(|i| (-0.5 * ((i as f64 - c) / sigma).powi(2)).exp() as f32).collect() };
-        let (x, y) = (profile(input.centre.0), profile(input.centre.1));
-        let power = |p: &[f32]| p.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n as f64;
-        let noise = power(&x) * power(&y);
-        (x, y, noise as f32)
-    }
-
-    /// Terms of the expected risk within the object's area, its light an exponential disc of the given flux and size seen through the PSF.
-    fn bayes_terms(&mut self, input: &TikhonovInput, radii: f64, unit: f32) {
-        let n = self.n;
-        let area = std::f64::consts::PI * (radii.max(0.1) * input.half_light_radius.max(1.0)).powi(2);
+        let side = self.side();
+        let radius = input.half_light_radius.max(1.0);
+        let area = std::f64::consts::PI * (radii.max(0.1) * radius).powi(2);
         let noise = (area / (n * n) as f64).min(1.0) as f32;
+        let psf_radius = self.psf_radius();
+        let intrinsic = (radius * radius - psf_radius * psf_radius).max(0.1 * radius * radius).sqrt();
         // 1.67835 scale lengths hold half of an exponential disc's light; its transform is (1 + (2 pi nu r0)^2)^(-3/2).
-        let scale = 0.7 * input.half_light_radius.max(0.5) / 1.678_346_99;
-        let nu2 = |k: usize| {
-            let k = if 2 * k > n { n - k } else { k } as f64 / n as f64;
-            (std::f64::consts::TAU * k * scale).powi(2)
-        };
+        let scale = std::f64::consts::TAU * intrinsic / (1.678_346_99 * n as f64);
+        let nu2: Vec<f32> = (0..n).map(|k| (if 2 * k > n { n - k } else { k } as f64 * scale).powi(2) as f32).collect();
         let flux2 = (input.flux * input.flux) as f32 * unit;
         for qx in 0..=n / 2 {
             for qy in 0..n {
                 let q = qx * n + qy;
                 let (m, gain) = (self.coarse_multiplicity[q], self.gain[q]);
-                // sum |K|^2 G^2 is the PSF's power for factor 1; its main alias dominates it for finer grids.
-                let side = n * self.factor;
+                // The main alias holds nearly all of the PSF's power on a finer grid.
                 let fine_y = if 2 * qy > n { side - n + qy } else { qy };
-                let k = qx * side + fine_y;
-                let psf_power = self.response[k].norm_sqr();
-                let signal = flux2 * psf_power * (1.0 + nu2(qx) + nu2(qy)).powi(-3) as f32;
+                let psf_power = self.response[qx * side + fine_y].norm_sqr();
+                let spread = 1.0 + nu2[qx] + nu2[qy];
+                let mut signal = flux2 * psf_power / (spread * spread * spread);
+                if from_data {
+                    let trust = signal / (signal + 1.0);
+                    signal += trust * (self.observed[q].norm_sqr() * unit - 1.0 - signal);
+                }
                 let weight = if gain >= GAIN_FLOOR { m / gain } else { 0.0 };
                 self.terms.square[q] = weight * (signal + noise);
                 self.terms.linear[q] = -2.0 * weight * signal;
             }
         }
+    }
+
+    /// Half-light radius of the PSF in detector pixels, as that of the Gaussian whose transform falls to 1/2 at the same frequency.
+    fn psf_radius(&self) -> f64 {
+        let side = self.side();
+        let mut sum = 0.0;
+        for axis in 0..2 {
+            let at = |k: usize| f64::from(self.response[if axis == 0 { k } else { k * side }].norm());
+            let mut k = 0;
+            while k + 1 <= self.n / 2 && at(k + 1) > 0.5 {
+                k += 1;
+            }
+            let part = if k + 1 <= self.n / 2 { (at(k) - 0.5) / (at(k) - at(k + 1)) } else { 0.0 };
+            // sqrt(2 ln 2) in both, so that its square is 2 ln 2.
+            sum += 2.0 * std::f64::consts::LN_2 * self.n as f64 / (std::f64::consts::TAU * (k as f64 + part).max(0.5));
+        }
+        0.5 * sum
     }
 
     /// `S(K z)` on the observed grid: see [`forward_model`].
@@ -492,14 +477,14 @@ impl Deconvolver {
         for (out, v) in self.grid.iter_mut().zip(z) {
             *out = *v;
         }
-        let mut spectrum = std::mem::take(&mut self.windowed);
+        let mut spectrum = std::mem::take(&mut self.model);
         spectrum.resize(self.fine.half_len(), Amplitude::default());
         let done = self.fine.forward(&self.grid, &mut spectrum, &mut self.scratch);
         for ((a, h), g) in spectrum.iter_mut().zip(&self.response).zip(&self.target) {
             *a *= h * model_inverse(*g);
         }
         let done = done.and_then(|()| self.fine.inverse(&spectrum, &mut self.grid, &mut self.scratch));
-        self.windowed = spectrum;
+        self.model = spectrum;
         done?;
         let s = self.factor;
         let scale = (s * s) as f32;
@@ -520,7 +505,7 @@ impl Deconvolver {
         for (i, v) in r.iter().enumerate() {
             self.grid[(i / n * side + i % n) * self.factor] = *v * scale;
         }
-        let mut spectrum = std::mem::take(&mut self.windowed);
+        let mut spectrum = std::mem::take(&mut self.model);
         spectrum.resize(self.fine.half_len(), Amplitude::default());
         let done = self.fine.forward(&self.grid, &mut spectrum, &mut self.scratch);
         for ((a, h), g) in spectrum.iter_mut().zip(&self.response).zip(&self.target) {
@@ -531,7 +516,7 @@ impl Deconvolver {
             Some(pixels) => self.fine.inverse(&spectrum, pixels, &mut self.scratch),
             None => Ok(()),
         });
-        self.windowed = spectrum;
+        self.model = spectrum;
         done?;
         Ok(out)
     }
