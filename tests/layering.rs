@@ -28,7 +28,8 @@ const SIDEWAYS: &[(&str, &str)] = &[
 ];
 
 /// Crates that do I/O, keep time or run asynchronously: not for the numerics.
-const OUTSIDE_WORLD: &[&str] = &["std::fs", "std::net", "std::time", "std::thread", "tokio", "ort::", "rayon", "tracing::"];
+const OUTSIDE_WORLD: &[&str] =
+    &["std::fs", "std::net", "std::time", "std::thread", "tokio", "ort::", "rayon", "tracing::"];
 
 fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {
@@ -89,7 +90,10 @@ fn imports_run_downward_only() {
             }
         }
         if code.contains("use crate::{") {
-            broken.insert(file.clone(), "write `use crate::room::…` one room a line, so that this test can read it".into());
+            broken.insert(
+                file.clone(),
+                "write `use crate::room::…` one room a line, so that this test can read it".into(),
+            );
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");

@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn environment_wins_over_file_over_defaults() {
         let file = file("[output]\nstamps = false\nsheet_objects = 3\n");
-        let loaded = load_from(Some(file.path()), variables(&[("STILLAIR__OUTPUT__SHEET_OBJECTS", "5")])).expect("loads");
+        let loaded =
+            load_from(Some(file.path()), variables(&[("STILLAIR__OUTPUT__SHEET_OBJECTS", "5")])).expect("loads");
         assert!(!loaded.settings.output.stamps);
         assert!(loaded.settings.output.pictures);
         assert_eq!(loaded.settings.output.sheet_objects, 5);
@@ -195,7 +196,8 @@ mod tests {
 
     #[test]
     fn unknown_environment_key_is_refused() {
-        let message = load_from(None, variables(&[("STILLAIR__OUTPUT__STAMSP", "true")])).expect_err("refused").to_string();
+        let message =
+            load_from(None, variables(&[("STILLAIR__OUTPUT__STAMSP", "true")])).expect_err("refused").to_string();
         assert!(message.contains("STILLAIR__OUTPUT__STAMSP") && message.contains("\"stamps\""), "{message}");
     }
 
