@@ -134,7 +134,7 @@ The same entries stand in the FITS header of the table and, as JSON, in the Parq
 | `FILTER` | `band` | band |
 | `EXPTIME` | `exposure_time` | exposure time, seconds |
 | `IMNAXIS1`, `IMNAXIS2` | `columns`, `rows` | image size, pixels |
-| `MAGZERO` | `zero_point` | AB magnitude of one image unit of flux in the input |
+| `IMGZERO` | `zero_point` | AB magnitude of one image unit of flux in the input |
 | `PIXSCALE` | `pixel_scale` | detector pixel scale, arcsec |
 | `FLUXUNIT`, `SIZEUNIT` | `units` | units of the columns that depend on the two above |
 | `TGTFWPIX`, `TGTFWHM`, `TGTFACT` | `target_...` | FWHM of the target PSF in target pixels and in arcsec, target pixels per detector pixel |
