@@ -248,6 +248,17 @@ impl Component {
         }
     }
 
+    /// Moves it by (x, y) pixels; spiral arms stay at the object's position.
+    pub fn shift(&mut self, x: f64, y: f64) {
+        match self {
+            Self::Point { dx, dy, .. } | Self::Knot { dx, dy, .. } | Self::Sersic { dx, dy, .. } => {
+                *dx += x;
+                *dy += y;
+            }
+            Self::Arms { .. } => {}
+        }
+    }
+
     fn add_to(&self, spectrum: &mut Spectrum) {
         match self {
             Self::Point { flux, dx, dy } => spectrum.add_separable(*dx, *dy, |_| *flux, |_| 1.0),
