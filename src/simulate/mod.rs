@@ -12,6 +12,7 @@ pub mod scene;
 pub mod sersic;
 pub mod special;
 pub mod spiral;
+pub mod stamps;
 pub mod table;
 
 pub use grid::Renderer;

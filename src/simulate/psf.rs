@@ -73,6 +73,21 @@ impl Psf {
         Self::Telescope { optics, otf: Arc::new(optics.otf(cut)) }
     }
 
+    /// Nearly the same PSF: kernels are `size` times as wide and sheared by a little more; telescopes stay.
+    pub fn perturbed(&self, size: f64, by: Shear) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|p| p.perturbed(size, by)).collect();
+        match self {
+            Self::Kernel { table, scale, shear } => Self::Kernel {
+                table: table.clone(),
+                scale: scale * size,
+                shear: Shear { g1: shear.g1 + by.g1, g2: shear.g2 + by.g2 },
+            },
+            Self::Telescope { .. } => self.clone(),
+            Self::Sum(parts) => Self::Sum(parts.iter().map(|(w, p)| (*w, p.perturbed(size, by))).collect()),
+            Self::Convolution(parts) => Self::Convolution(all(parts)),
+        }
+    }
+
     /// Upper bound of |F| at wave number k, cycles per pixel.
     fn bound(&self, k: f64) -> f64 {
         match self {
