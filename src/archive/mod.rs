@@ -7,6 +7,7 @@ mod catalog_fits;
 mod catalog_parquet;
 mod error;
 mod fits_cards;
+pub mod npy;
 mod table_meta;
 
 pub use catalog_fits::{catalog_fits_bytes, read_catalog_fits, write_catalog_fits};
