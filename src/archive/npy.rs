@@ -1,23 +1,21 @@
 //! NumPy's array files (format 1.0), 32-bit floats in C order, written as they come.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::ArchiveError;
+use super::atomic::AtomicFile;
 
 /// An array file that is being written; it takes its name only when [`NpyWriter::finish`] finds it complete.
 #[derive(Debug)]
 pub struct NpyWriter {
-    file: BufWriter<File>,
-    partial: PathBuf,
-    path: PathBuf,
+    file: AtomicFile,
     left: usize,
 }
 
 impl NpyWriter {
-    /// Begins an array of the given shape at `path` (below a temporary name beside it).
-    pub fn create(path: &Path, shape: &[usize]) -> io::Result<Self> {
-        let partial = path.with_extension("npy.part");
-        let mut file = BufWriter::new(File::create(&partial)?);
+    /// Begins an array of the given shape.
+    pub fn create(path: &Path, shape: &[usize]) -> Result<Self, ArchiveError> {
+        let mut file = AtomicFile::create(path)?;
         let dims: String = shape.iter().map(|n| format!("{n}, ")).collect();
         let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
         // magic (6), version (2), length (2), header and its newline fill a multiple of 64 bytes
@@ -25,29 +23,30 @@ impl NpyWriter {
             header.push(' ');
         }
         header.push('\n');
-        let length = u16::try_from(header.len()).map_err(io::Error::other)?;
         file.write_all(b"\x93NUMPY\x01\x00")?;
-        file.write_all(&length.to_le_bytes())?;
+        file.write_all(&(header.len() as u16).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        Ok(Self { file, partial, path: path.to_path_buf(), left: shape.iter().product() })
+        Ok(Self { file, left: shape.iter().product() })
     }
 
     /// Writes the next values.
-    pub fn append<'a>(&mut self, values: impl IntoIterator<Item = &'a f32>) -> io::Result<()> {
-        for v in values {
-            self.left = self.left.checked_sub(1).ok_or_else(|| io::Error::other("more values than the array's shape holds"))?;
-            self.file.write_all(&v.to_le_bytes())?;
-        }
-        Ok(())
+    pub fn append(&mut self, values: &[f32]) -> Result<(), ArchiveError> {
+        self.left =
+            self.left.checked_sub(values.len()).ok_or_else(|| self.misuse("more values than its shape holds"))?;
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.file.write_all(&bytes)
     }
 
     /// Ends the file and gives it its name; an error if values are missing.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(self) -> Result<(), ArchiveError> {
         if self.left > 0 {
-            return Err(io::Error::other(format!("{} values missing from the array", self.left)));
+            return Err(self.misuse("fewer values than its shape holds"));
         }
-        self.file.flush()?;
-        std::fs::rename(&self.partial, &self.path)
+        self.file.commit()
+    }
+
+    fn misuse(&self, what: &str) -> ArchiveError {
+        ArchiveError::Misuse { path: self.file.path().to_path_buf(), what: what.into() }
     }
 }
 
@@ -69,7 +68,11 @@ mod tests {
         writer.finish().expect("complete");
         let bytes = std::fs::read(&path).expect("bytes");
         assert_eq!(bytes.len(), 128 + 16);
-        assert!(bytes.starts_with(b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 2, ), }"));
+        assert!(
+            bytes.starts_with(
+                b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 2, ), }"
+            )
+        );
         assert_eq!(&bytes[128..136], [1.0f32.to_le_bytes(), (-2.5f32).to_le_bytes()].concat());
         assert!(NpyWriter::create(&path, &[3]).expect("created").finish().is_err());
     }

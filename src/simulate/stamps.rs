@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::draw::{self, Kind, log_uniform, normal, uniform};
 use super::grid::{Grid, Renderer, Spectrum, Window};
-use super::psf::{self, Psf, normalise, target_spectrum};
+use super::psf::{self, normalise, target_spectrum};
 use super::scene::{Component, Scene};
 use super::sersic;
 use super::table::Shear;
@@ -328,7 +328,12 @@ mod tests {
                 if stamp.kind == Kind::Blank {
                     assert_eq!(total, 0.0);
                 } else {
-                    assert!(total > 0.75 * stamp.flux && total < 1.01 * stamp.flux, "{:?} {total} {}", stamp.kind, stamp.flux);
+                    assert!(
+                        total > 0.75 * stamp.flux && total < 1.01 * stamp.flux,
+                        "{:?} {total} {}",
+                        stamp.kind,
+                        stamp.flux
+                    );
                 }
                 assert!(stamp.tikhonov.iter().all(|v| v.is_finite()) && stamp.noise_sigma > 0.0);
                 assert!(stamp.psf_fwhm > 0.9 && stamp.psf_fwhm < 10.0, "{}", stamp.psf_fwhm);
