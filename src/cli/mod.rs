@@ -8,6 +8,7 @@ use crate::settings;
 
 mod config;
 mod flags;
+mod simulate;
 
 /// Why a command ends without success, by exit code.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,7 @@ enum Command {
     Flags,
     /// List the catalogue's columns: name, type, unit, UCD, meaning
     Columns,
+    Simulate(simulate::SimulateArgs),
 }
 
 /// Runs the program on the process's arguments; what it returns is the exit code.
@@ -87,5 +89,6 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Config(command) => config::run(&command, config),
         Command::Flags => flags::print_flags(),
         Command::Columns => flags::print_columns(),
+        Command::Simulate(args) => simulate::run(&args, &crate::deconv::DeconvSettings::default()),
     }
 }
