@@ -8,6 +8,7 @@ mod catalog_parquet;
 mod error;
 mod fits_cards;
 mod given;
+pub mod npy;
 mod paths;
 mod stamps;
 mod summary;
