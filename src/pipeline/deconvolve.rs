@@ -10,7 +10,7 @@ use super::row::{RowContext, add_measured, add_prepared, detected_row};
 use super::{Failure, Field, Inference, Stage, Timings};
 use crate::archive::ArchiveError;
 use crate::catalog::{Catalog, CatalogHeader, CatalogRow, Flags};
-use crate::deconv::tikhonov::Workspace;
+use crate::deconv::Workspace;
 use crate::exposure::Exposure;
 use crate::image::Plane;
 use crate::settings::Settings;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use crate::failure::{Classify, FailureKind};
 use crate::image::Plane;
 use crate::network::{Card, Network, NetworkError, NetworkInput, NetworkSettings, ObjectError, Runtime};
 
@@ -15,6 +16,30 @@ pub struct NetworkIdentity {
     pub sha256: String,
     /// Device and runtime.
     pub inference: String,
+}
+
+/// Why no network can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// The network or its runtime.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The thread cannot be started.
+    #[error("cannot start the inference thread: {0}")]
+    Thread(std::io::Error),
+    /// The thread is gone.
+    #[error("the inference thread has ended; this is a bug, please report it")]
+    Gone,
+}
+
+impl Classify for InferenceError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Network(error) => error.kind(),
+            Self::Thread(_) => FailureKind::Transient,
+            Self::Gone => FailureKind::Bug,
+        }
+    }
 }
 
 type Answer = Result<Vec<Result<Plane, ObjectError>>, NetworkError>;
@@ -34,16 +59,16 @@ pub struct Inference {
 
 impl Inference {
     /// Loads the network that the settings name, on a thread of its own; `None` where the settings say `none`.
-    pub fn start(settings: &NetworkSettings) -> Result<Option<Self>, NetworkError> {
+    pub fn start(settings: &NetworkSettings) -> Result<Option<Self>, InferenceError> {
         if settings.name == "none" {
             return Ok(None);
         }
         let runtime = Runtime::load(&settings.runtime)?;
         let network = Network::load(&settings.model_folder(), &runtime, settings)?;
         let identity = NetworkIdentity {
-            name: folder_name(&settings.model_folder()),
+            name: file_name(&settings.model_folder()),
             sha256: network.card().sha256.clone(),
-            inference: format!("{}, ONNX Runtime {}", network.device(), runtime.version()),
+            inference: format!("{}, {}", network.device(), file_name(runtime.path())),
         };
         let card = network.card().clone();
         // One request waits while one is worked on: whoever prepares stamps is slowed down, not the memory filled up.
@@ -51,16 +76,15 @@ impl Inference {
         std::thread::Builder::new()
             .name("inference".into())
             .spawn(move || serve(network, &inbox))
-            .map_err(|error| NetworkError::Thread(error.to_string()))?;
+            .map_err(InferenceError::Thread)?;
         Ok(Some(Self { requests, identity, card }))
     }
 
     /// Runs the network on a chunk of objects; each has its own result.
-    pub fn run(&self, inputs: Vec<NetworkInput>) -> Answer {
+    pub fn run(&self, inputs: Vec<NetworkInput>) -> Result<Vec<Result<Plane, ObjectError>>, InferenceError> {
         let (reply, answer) = sync_channel(1);
-        let gone = || NetworkError::Thread("the inference thread has ended".into());
-        self.requests.send(Request { inputs, reply }).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
+        self.requests.send(Request { inputs, reply }).map_err(|_| InferenceError::Gone)?;
+        Ok(answer.recv().map_err(|_| InferenceError::Gone)??)
     }
 
     /// The network's name, hash and device.
@@ -81,6 +105,6 @@ fn serve(mut network: Network, inbox: &Receiver<Request>) {
     }
 }
 
-fn folder_name(folder: &Path) -> String {
-    folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

@@ -19,7 +19,7 @@ pub use deconvolve::{ObjectView, deconvolve};
 pub use failure::{Failure, Stage};
 pub use field::{Field, Given, prepare};
 pub use header::catalog_header;
-pub use inference::{Inference, NetworkIdentity};
+pub use inference::{Inference, InferenceError, NetworkIdentity};
 pub use job::{Context, Done, is_done, run};
 pub use object::{Measured, ObjectError, Prepared};
 pub use timing::Timings;

@@ -4,8 +4,7 @@ use ndarray::{Array2, s};
 
 use super::Field;
 use crate::catalog::Flags;
-use crate::deconv::tikhonov::{TikhonovInput, Workspace};
-use crate::deconv::{DeconvError, Deconvolved};
+use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace};
 use crate::image::Plane;
 use crate::network::NetworkInput;
 use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings};

@@ -4,6 +4,7 @@
 
 mod load;
 
+use crate::archive::CatalogColumns;
 use crate::deconv::DeconvSettings;
 use crate::detect::{BackgroundSettings, DetectSettings};
 use crate::fits::ReadSettings;
@@ -20,6 +21,8 @@ pub use load::{Loaded, SettingsError, load, load_from};
 pub struct Settings {
     /// How exposures are read.
     pub read: ReadSettings,
+    /// Which columns of a given catalogue are meant.
+    pub catalog: CatalogColumns,
     /// How the sky is estimated.
     pub background: BackgroundSettings,
     /// How sources are found.
