@@ -144,9 +144,8 @@ impl Base {
         let mut given = Given { positions: None, psf: self.psf.clone() };
         let mut settings = self.settings.clone();
         if arcsec || self.catalog.is_some() {
-            let exposure = fits::read(handle, &settings.read).map_err(|error| {
-                Failure::new(&handle.name, crate::pipeline::Stage::Read, &error)
-            })?;
+            let exposure = fits::read(handle, &settings.read)
+                .map_err(|error| Failure::new(&handle.name, crate::pipeline::Stage::Read, &error))?;
             settings = self.overrides.for_scale(&settings, exposure.pixel_scale())?;
             if let Some(catalog) = &self.catalog {
                 given.positions = Some(positions(catalog, exposure.wcs.as_ref())?);

@@ -75,18 +75,11 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     paths.prepare().map_err(archived)?;
     let mut stamps = StampFiles::create(&paths, &header, &field, settings).map_err(archived)?;
     let mut pictures = Pictures::new(&field, settings);
-    let catalog = deconvolve(
-        &exposure,
-        &field,
-        header,
-        context.inference.as_ref(),
-        settings,
-        &mut timings,
-        &mut |object| {
+    let catalog =
+        deconvolve(&exposure, &field, header, context.inference.as_ref(), settings, &mut timings, &mut |object| {
             pictures.object(&object);
             stamps.put(&object)
-        },
-    )?;
+        })?;
 
     let truth_file = context.truth.clone().or_else(|| TruthReport::beside(&handle.image.path));
     let truth = match truth_file {
