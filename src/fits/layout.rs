@@ -103,10 +103,12 @@ const ROLES: &[(&str, Role)] = &[
     ("SIGMA", Role::Noise(NoiseKind::Rms)),
     ("UNCERT", Role::Noise(NoiseKind::Rms)),
     ("WHT", Role::Noise(NoiseKind::Weight)),
+    ("WGT", Role::Noise(NoiseKind::Weight)),
     ("WEIGHT", Role::Noise(NoiseKind::Weight)),
     ("IVAR", Role::Noise(NoiseKind::Weight)),
     ("INVVAR", Role::Noise(NoiseKind::Weight)),
     ("MASK", Role::Mask),
+    ("MSK", Role::Mask),
     ("DQ", Role::Mask),
     ("FLG", Role::Mask),
     ("FLAG", Role::Mask),
@@ -125,8 +127,7 @@ pub fn list_exposures(path: &Path, settings: &ReadSettings) -> Result<Vec<Exposu
 
 /// Opens a file within the limits of the settings.
 pub(super) fn open(path: &Path, settings: &ReadSettings) -> Result<FitsFile, FitsError> {
-    // Eight bytes for each of three planes bounds what a gzipped exposure may inflate to.
-    FitsFile::open(path, settings.max_pixels.saturating_mul(24))
+    FitsFile::open(path, settings.max_gzip_bytes)
 }
 
 /// As [`list_exposures`], for a file that is open already.

@@ -102,8 +102,9 @@ fn from_plane(
     let mut values: Vec<f32> = plane
         .iter()
         .zip(mask.iter())
-        .filter(|&(&v, &bits)| bits & mask::UNUSABLE == 0 && good(v))
-        .map(|(&v, _)| v)
+        .step_by(step)
+        .filter(|&(&value, &bits)| bits & mask::UNUSABLE == 0 && good(value))
+        .map(|(&value, _)| value)
         .collect();
     if values.is_empty() {
         values = plane.iter().copied().filter(|&v| good(v)).collect();
