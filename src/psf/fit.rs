@@ -106,6 +106,24 @@ impl Fitter<'_> {
         }
     }
 
+    /// Learns the residual sky's mean and scatter from the fainter half of the used stars (a bright star's wings pass for
+    /// sky while the model lacks them), so that afterwards the wings can be told from the sky.
+    fn learn_sky(&mut self, stars: &[Star]) {
+        let mut used: Vec<&Star> = stars.iter().filter(|s| s.status == StarStatus::Used).collect();
+        if used.len() < 8 {
+            return;
+        }
+        used.sort_by(|a, b| a.snr.total_cmp(&b.snr));
+        used.truncate(used.len().div_ceil(2).max(8));
+        let mut skies: Vec<f32> = used.iter().map(|s| s.sky_in_sigma.0 as f32).collect();
+        let mut errors: Vec<f32> = used.iter().map(|s| s.sky_in_sigma.1 as f32).collect();
+        let Some((mean, scatter)) = crate::image::stats::median_and_sigma(&skies) else { return };
+        skies.clear();
+        let error = crate::image::stats::median_in_place(&mut errors).unwrap_or(0.1);
+        let own = (scatter * scatter - 1.2 * error * error).max(0.0).sqrt();
+        self.weighting.sky_prior = (mean, own.clamp(0.02, 1.0));
+    }
+
     /// Raises or lowers the order to what held-out stars like best and the number of stars allows.
     pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
         let infos = self.informations(stars, false);
@@ -337,6 +355,12 @@ impl Fitter<'_> {
                 None => return false,
             }
             self.classify(stars, (mode - 0.6, mode + 1.0));
+            if round == 2 {
+                self.learn_sky(stars);
+                if std::env::var("PSFDEV").is_ok() {
+                    eprintln!("sky {:?}", self.weighting.sky_prior);
+                }
+            }
             if round == 1 {
                 reserve(stars, self.settings.reserved_fraction);
             }

@@ -96,6 +96,8 @@ pub(super) struct Star {
     pub(super) centre: (f64, f64),
     /// Fitted residual sky, image units per pixel.
     pub(super) sky: f64,
+    /// Fitted residual sky in units of the pixel noise, and its error.
+    pub(super) sky_in_sigma: (f64, f64),
     /// Signal-to-noise ratio of the fitted flux.
     pub(super) snr: f64,
     /// Reduced chi-square against the model.
@@ -307,6 +309,7 @@ fn accumulate(
         return Some((Information { n: 0, fisher: vec![], score: vec![], chi2, pixels, clipped_core }, own));
     }
     star.snr = flux * matched.sqrt();
+    star.sky_in_sigma = (star.sky / unit, 1.0 / (matrix[3 * n + 3].sqrt() * unit));
     eliminate(n, &mut matrix, &mut right, chi2, pixels, clipped_core)
 }
 
