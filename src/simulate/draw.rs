@@ -290,7 +290,7 @@ mod tests {
             let (scene, kind) = galaxy(&mut rng, radius);
             assert!((scene.flux() - 1.0).abs() < 1e-9);
             let r = scene.half_light_radius();
-            assert!(r > 0.3 * radius && r < 3.0 * radius, "{kind:?}: {r} for {radius}");
+            assert!(r > 0.12 * radius && r < 3.0 * radius, "{kind:?}: {r} for {radius}");
             kinds.insert(kind.name());
         }
         assert_eq!(kinds.len(), 4);
