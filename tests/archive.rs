@@ -5,8 +5,8 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use stillair::archive::{
-    catalog_fits_bytes, catalog_parquet_bytes, read_catalog_fits, read_catalog_parquet, write_catalog_fits,
-    write_catalog_parquet,
+    StampFile, StampPlanes, StampRecord, catalog_fits_bytes, catalog_parquet_bytes, read_catalog_fits,
+    read_catalog_parquet, write_catalog_fits, write_catalog_parquet,
 };
 use stillair::catalog::flags::FLAG_TABLE;
 use stillair::catalog::{COLUMNS, Catalog, CatalogHeader, CatalogRow, Flags, Kind, Units, Value};
@@ -210,4 +210,78 @@ fn documentation_is_in_step_with_the_tables() {
         kept == text,
         "docs/catalogue.md is out of step: STILLAIR_WRITE_DOCS=1 cargo test --test archive documentation"
     );
+}
+
+/// The stamps that check_stamps.py expects: pixel (r, c) of stamp i of cube k holds 1000 k + 100 i + r + c / 256.
+fn ramp(cube: usize, index: usize, side: usize) -> stillair::image::Plane {
+    let base = (1000 * cube + 100 * index) as f32;
+    stillair::image::Plane::from_shape_fn((side, side), |(r, c)| base + r as f32 + c as f32 / 256.0)
+}
+
+#[test]
+fn astropy_reads_stamps_as_the_contract_says() {
+    for (size, factor, calibrated) in [(64, 1, true), (32, 2, true), (16, 3, false)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(format!("stamps_{size}.fits"));
+        let mut h = header(calibrated);
+        h.exposure = "stamps".into();
+        h.target_factor = factor;
+        let ids = vec![5_i64, 9, 2, 77];
+        let put = [3_usize, 0, 2]; // in another order, and stamp 1 never
+        let mut file = StampFile::create(&path, &h, size, ids.clone()).expect("create");
+        for i in put {
+            let record = StampRecord {
+                id: ids[i],
+                ra: 150.0 + i as f64,
+                dec: -(i as f64),
+                centre: (size as f64 / 2.0 + 0.25, size as f64 / 2.0 - 0.25),
+                corner: (10 * i as isize, 20 * i as isize),
+                sigma: 2.0,
+                noise_sigma: 3.0,
+                flags: Flags::EDGE,
+            };
+            let fine = size * factor;
+            let planes = StampPlanes {
+                deconvolved: &ramp(0, i, fine),
+                observed: &ramp(1, i, size),
+                psf: &ramp(2, i, fine),
+                tikhonov: &ramp(3, i, fine),
+                residual: &ramp(4, i, size),
+            };
+            file.put(i, record, planes).expect("put");
+        }
+        assert!(!path.exists(), "nothing is seen before the end");
+        file.finish().expect("finish");
+        let json = folder.path().join("expected.json");
+        let expected = serde_json::json!({
+            "size": size, "factor": factor, "ids": ids, "put": put,
+            "mag_zero": calibrated.then_some(31.4), "pixel_scale": h.pixel_scale, "target_fwhm": h.target_fwhm_arcsec,
+            "flux_scale": h.flux_scale(),
+        });
+        std::fs::write(&json, expected.to_string()).expect("JSON");
+        run_python("check_stamps.py", &[&path, &json]);
+    }
+}
+
+#[test]
+fn a_stamp_of_the_wrong_object_or_size_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = StampFile::create(&folder.path().join("s.fits"), &header(true), 8, vec![1]).expect("create");
+    let record = |id| StampRecord {
+        id,
+        ra: 0.0,
+        dec: 0.0,
+        centre: (4.0, 4.0),
+        corner: (0, 0),
+        sigma: 1.0,
+        noise_sigma: 1.0,
+        flags: Flags::empty(),
+    };
+    let (right, wrong) = (ramp(0, 0, 8), ramp(0, 0, 9));
+    let planes =
+        |observed| StampPlanes { deconvolved: &right, observed, psf: &right, tikhonov: &right, residual: &right };
+    assert!(file.put(0, record(2), planes(&right)).is_err());
+    assert!(file.put(1, record(1), planes(&right)).is_err());
+    assert!(file.put(0, record(1), planes(&wrong)).is_err());
+    assert!(file.put(0, record(1), planes(&right)).is_ok());
 }

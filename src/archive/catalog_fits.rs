@@ -98,7 +98,7 @@ pub fn header_cards(h: &CatalogHeader) -> Cards {
     c.text_if("FILTER", text(&h.band), "").real_if("EXPTIME", h.exposure_time, "[s] exposure time");
     c.integer("IMNAXIS1", h.columns as i64, "image columns").integer("IMNAXIS2", h.rows as i64, "image rows");
     c.real_if("IMGZERO", h.zero_point, "[mag] AB zero point of the input image");
-    c.real_if("PIXSCALE", h.pixel_scale, "[arcsec] detector pixel");
+    c.real_if("PIXSCALE", h.pixel_scale, "[arcsec] pixel scale");
     let Units { flux, angular } = &h.units;
     c.text("FLUXUNIT", flux, "unit of the fluxes");
     c.text("SIZEUNIT", if *angular { "arcsec" } else { "pixel" }, "unit of the sizes");

@@ -107,8 +107,12 @@ impl Cards {
         let last = pieces.len() - 1;
         for (i, piece) in pieces.iter().enumerate() {
             let go_on = if i < last { "&" } else { "" };
-            let quoted = format!("'{:<8}'", format!("{piece}{go_on}"));
-            let mut card = if i == 0 { format!("{key:<8}= {quoted:<20}") } else { format!("CONTINUE  {quoted}") };
+            let mut card = if i == 0 {
+                let quoted = format!("'{:<8}'", format!("{piece}{go_on}"));
+                format!("{key:<8}= {quoted:<20}")
+            } else {
+                format!("CONTINUE  '{piece}{go_on}'")
+            };
             if i == last && !comment.is_empty() && card.len() + 3 + comment.len() <= CARD {
                 card.push_str(" / ");
                 card.push_str(comment);
@@ -124,23 +128,6 @@ impl Cards {
             Some(v) => self.text(key, v, comment),
             None => self,
         }
-    }
-
-    /// A comment, broken into as many cards as it needs.
-    pub fn comment(&mut self, text: &str) -> &mut Self {
-        let mut line = String::new();
-        for word in text.split_whitespace() {
-            if !line.is_empty() && line.len() + 1 + word.len() > CARD - 8 {
-                self.push(&format!("COMMENT {line}"));
-                line.clear();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        self.push(&format!("COMMENT {line}"));
-        self
     }
 
     /// Appends the cards of another list.
@@ -214,13 +201,5 @@ mod tests {
             joined.push_str(body.strip_suffix('&').unwrap_or(body));
         }
         assert_eq!(joined.replace("''", "'"), long.replace('\u{e9}', "?"));
-    }
-
-    #[test]
-    fn comments_break_at_words() {
-        let mut c = Cards::default();
-        c.comment(&"word ".repeat(40));
-        let lines = cards(&c.finish());
-        assert!(lines.iter().take_while(|l| *l != "END").all(|l| l.len() <= 80 && l.starts_with("COMMENT word")));
     }
 }

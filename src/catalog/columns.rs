@@ -249,9 +249,9 @@ columns! {
     amplitude_err: f64, None, "stat.error;stat.fit.param", "standard error of amplitude";
     bias_correction: f64, None, "arith.factor", "factor applied to flux for flux bias (1 = none)";
     snr: f64, None, "stat.snr", "signal-to-noise ratio of the amplitude fit: amplitude / amplitude_err";
-    ixx: f64, Area, "src.morph.param", "second moment along x (columns) of the image at the target PSF, target PSF removed";
-    iyy: f64, Area, "src.morph.param", "second moment along y (rows) of the image at the target PSF, target PSF removed";
-    ixy: f64, Area, "src.morph.param", "mixed second moment of the image at the target PSF, target PSF removed";
+    ixx: f64, Area, "src.morph.param", "second moment along x (columns) of the image as seen with the target PSF";
+    iyy: f64, Area, "src.morph.param", "second moment along y (rows) of the image as seen with the target PSF";
+    ixy: f64, Area, "src.morph.param", "mixed second moment of the image as seen with the target PSF";
     e1: f64, None, "src.ellipticity", "ellipticity along the pixel axes: (ixx - iyy) / (ixx + iyy)";
     e1_err: f64, None, "stat.error;src.ellipticity", "standard error of e1";
     e2: f64, None, "src.ellipticity", "ellipticity along the diagonals: 2 ixy / (ixx + iyy)";

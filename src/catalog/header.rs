@@ -7,6 +7,9 @@ use super::{CatalogRow, Units};
 /// Version of the catalogue's layout: raised when a column or header entry changes its meaning.
 pub const CATALOG_VERSION: u32 = 1;
 
+/// AB magnitude of 1 nJy, as the surveys round it (3631 Jy gives 31.40006).
+pub const NJY_ZERO_POINT: f64 = 31.4;
+
 /// The PSF model of an exposure in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -103,6 +106,17 @@ impl CatalogHeader {
             software: concat!("stillair ", env!("CARGO_PKG_VERSION")).into(),
             ..Self::default()
         }
+    }
+
+    /// What a flux in image units is multiplied with to be in `units.flux`: nJy per image unit where a zero point is known, else 1.
+    /// AB magnitudes: 0 mag = 3631 Jy, so that 1 nJy has magnitude [`NJY_ZERO_POINT`].
+    pub fn flux_scale(&self) -> f64 {
+        self.zero_point.map_or(1.0, |zp| 10_f64.powf(0.4 * (NJY_ZERO_POINT - zp)))
+    }
+
+    /// AB magnitude of one unit of the written fluxes: [`NJY_ZERO_POINT`] where a zero point is known.
+    pub fn flux_unit_zero_point(&self) -> Option<f64> {
+        self.zero_point.map(|_| NJY_ZERO_POINT)
     }
 }
 

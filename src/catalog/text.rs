@@ -167,8 +167,10 @@ and a table. With a target grid s times finer than the detector (card `TGTFACT`,
 its own pixel scale, and `PIXFACT` says how many of its pixels make a detector pixel along an axis. The object's centre lies exactly on pixel
 (n s / 2, n s / 2) of `DECONVOLVED`, `TIKHONOV` and `PSF`; in `OBSERVED` and `RESIDUAL` it lies at `x_observed`, `y_observed`.
 
-Cards: `MAGZERO` (31.4 = nJy; absent with no zero point), `TGTFWHM` (arcsec) and `PIXSCALE` (arcsec), the last two in pixels with the cards
-`TGTFWPIX` and no `PIXSCALE` where no pixel scale is known; `BUNIT`. Table `STAMPS`:
+Cards of each image: `MAGZERO` (31.4 = nJy; absent with no zero point), `TGTFWHM` (arcsec), `PIXSCALE` (arcsec), `PIXFACT`, `TGTFWPIX` (FWHM of the
+target PSF in pixels of that image) and `BUNIT`; `TGTFWHM` and `PIXSCALE` are absent where no pixel scale is known. The primary header holds the
+same for `DECONVOLVED`, the detector's scale as `DETSCALE`, and what is said of the exposure. A stamp that could not be made is NaN throughout.
+Table `STAMPS`:
 
 | column | unit | meaning |
 |---|---|---|

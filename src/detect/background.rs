@@ -17,8 +17,8 @@ pub struct Background {
     pub global_level: f64,
     /// Median over meshes of the standard deviation; 0 for a constant image.
     pub global_rms: f64,
-    /// Whether no mesh held enough usable pixels, so that both planes are constants: the median and the scaled median
-    /// absolute deviation of the usable pixels.
+    /// Whether no mesh held enough usable (or different) pixels, so that both planes are constants: the median and the
+    /// scaled median absolute deviation of the usable pixels.
     pub constant: bool,
 }
 
@@ -40,14 +40,15 @@ pub fn background(image: &Plane, mask: &MaskPlane, settings: &BackgroundSettings
     let (median, sigma) = stats::median_and_sigma(usable).unwrap_or((0.0, 0.0));
     let pivot = median as f32;
     let mesh = (even_mesh(shape.1, settings.mesh), even_mesh(shape.0, settings.mesh));
+    let constant = || Background {
+        level: Plane::from_elem(shape, pivot),
+        rms: Plane::from_elem(shape, sigma as f32),
+        global_level: median,
+        global_rms: sigma,
+        constant: true,
+    };
     if !any_good_mesh(&bad, mesh) {
-        return Ok(Background {
-            level: Plane::from_elem(shape, pivot),
-            rms: Plane::from_elem(shape, sigma as f32),
-            global_level: median,
-            global_rms: sigma,
-            constant: true,
-        });
+        return Ok(constant());
     }
     let data: Vec<f32> = image.iter().zip(&bad).map(|(v, b)| if *b == 0 { v - pivot } else { 0.0 }).collect();
     let flags: Vec<u8> = bad.iter().copied().collect();
@@ -59,13 +60,15 @@ pub fn background(image: &Plane, mask: &MaskPlane, settings: &BackgroundSettings
     };
     let level = plane(raw.level)?.mapv_into(|v| v + pivot);
     let rms = plane(raw.rms)?.mapv_into(|v| v.max(0.0));
-    // SEP reports a global rms of 1 where every mesh has none.
-    let constant_image = rms.iter().all(|&v| v == 0.0);
+    // In a handful of pixels SEP's histogram has a single bin; and it reports a global rms of 1 where no mesh has any.
+    if rms.iter().all(|&v| v == 0.0) {
+        return Ok(constant());
+    }
     Ok(Background {
         level,
         rms,
         global_level: f64::from(raw.global_level) + f64::from(pivot),
-        global_rms: if constant_image { 0.0 } else { f64::from(raw.global_rms) },
+        global_rms: f64::from(raw.global_rms),
         constant: false,
     })
 }

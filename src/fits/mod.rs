@@ -5,12 +5,19 @@
 
 mod error;
 mod file;
+mod layout;
+mod masks;
+mod metadata;
+mod noise;
+mod read;
 mod settings;
 pub mod table;
 pub mod write;
 
 pub use error::{FitsError, hdu_label};
 pub use file::{FitsFile, HduContent, HduInfo};
+pub use layout::{ExposureHandle, Layout, NoiseKind, PlaneRef, is_companion, list_exposures, list_in};
+pub use read::{MIN_SIDE, read, read_with};
 pub use settings::{Companions, ReadSettings};
 pub use table::{Table, TableColumn, Values, write_table};
 pub use write::{ExtraHdu, WriteLayout, write_exposure};

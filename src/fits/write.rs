@@ -68,10 +68,10 @@ const LSST_PLANES: [(u16, &str, u32); 6] = [
     (mask::NO_DATA, "NO_DATA", 8),
 ];
 
-/// Mask bits as Euclid VIS numbers them: (our bit, value). It has no edge bit; INVALID stands for it.
+/// Mask bits as Euclid VIS numbers them (INVALID, QUADEDGE, HOT, SAT, COSMIC, GHOST): (our bit, value).
 const EUCLID_BITS: [(u16, i32); 6] = [
     (mask::NO_DATA, 0x1),
-    (mask::EDGE, 0x1),
+    (mask::EDGE, 0x40),
     (mask::BAD, 0x2),
     (mask::SATURATED, 0x8),
     (mask::COSMIC_RAY, 0x10),

@@ -1,5 +1,33 @@
 //! Point spread function: stars in, a spatially varying model out.
 
+mod error;
+mod fit;
+mod kriging;
+mod linalg;
+mod model;
+mod moments;
+mod native;
+mod profile;
+mod select;
+mod settings;
+mod solve;
+mod spatial;
+mod star;
+mod validate;
+
+pub use error::PsfError;
+pub use kriging::Kriging;
+pub use model::{PsfModel, PsfStamp};
+pub use moments::{Moments, adaptive_moments};
+pub use native::{NativeModel, Residual};
+pub use profile::{ResidualBasis, Shape};
+pub use settings::PsfSettings;
+pub use spatial::{Domain, legendre_terms, term_count};
+pub use star::{Rejection, StarStatus};
+pub use validate::{PsfReport, Quality, Residuals, RhoBin};
+
+use star::Star;
+
 use crate::detect::Detections;
 use crate::image::{MaskPlane, Plane};
 
@@ -20,28 +48,80 @@ pub struct PsfInput<'a> {
     pub gain: Option<f64>,
 }
 
-/// A PSF at a position: what evaluation returns.
-#[derive(Debug, Clone)]
-pub struct PsfStamp {
-    /// The effective PSF (pixel response in), odd square, centred on the central pixel, sum 1; axes (row = y, column = x).
-    pub image: Plane,
-    /// Samples per detector pixel along each axis.
-    pub oversample: usize,
+/// One source's part in the fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PsfStar {
+    /// Index into the sources.
+    pub source: usize,
+    /// Column, 0-based pixels.
+    pub x: f64,
+    /// Row, 0-based pixels.
+    pub y: f64,
+    /// Signal-to-noise ratio (fitted where a fit was made).
+    pub snr: f64,
+    /// Reduced chi-square against the model; NaN where none was made.
+    pub chi2: f64,
+    /// What became of it.
+    pub status: StarStatus,
 }
 
-/// A spatially varying effective PSF.
+/// A fit's outcome.
 #[derive(Debug, Clone)]
-pub struct PsfModel {}
+pub struct PsfFit {
+    /// The model.
+    pub model: PsfModel,
+    /// Every source, in the order of the detections.
+    pub stars: Vec<PsfStar>,
+    /// Numbers, validation, verdict.
+    pub report: PsfReport,
+}
 
-impl PsfModel {
-    /// The effective PSF at 0-based detector position `(x, y)`, sampled `oversample` times finer than the detector's pixels
-    /// on an odd square of `size` samples, centred on the central sample, unit sum.
-    pub fn evaluate(&self, _x: f64, _y: f64, _size: usize, _oversample: usize) -> PsfStamp {
-        todo!()
-    }
+/// Fits the PSF of an exposure: selection, order, residual and validation as `settings` say.
+pub fn fit(input: &PsfInput<'_>, settings: &PsfSettings) -> Result<PsfFit, PsfError> {
+    fit_or(input, settings, None)
+}
 
-    /// Full width at half maximum of the effective PSF at a 0-based position, detector pixels (of the azimuthally averaged profile).
-    pub fn fwhm(&self, _x: f64, _y: f64) -> f64 {
-        todo!()
+/// As [`fit`], with a model to fall back on where too few stars are usable.
+pub fn fit_or(input: &PsfInput<'_>, settings: &PsfSettings, given: Option<&PsfModel>) -> Result<PsfFit, PsfError> {
+    let shape = input.image.dim();
+    if input.variance.dim() != shape || input.mask.dim() != shape || input.detections.segmentation.dim() != shape {
+        return Err(PsfError::Input(format!(
+            "planes differ in shape: image {:?}, variance {:?}, mask {:?}, segmentation {:?}",
+            shape,
+            input.variance.dim(),
+            input.mask.dim(),
+            input.detections.segmentation.dim()
+        )));
     }
+    let (fitter, found, given) = fit::run(input, settings, given)?;
+    let mut stars: Vec<PsfStar> = found
+        .verdicts
+        .iter()
+        .zip(&input.detections.sources)
+        .enumerate()
+        .map(|(source, (status, s))| PsfStar {
+            source,
+            x: s.x,
+            y: s.y,
+            snr: s.flux / s.flux_err,
+            chi2: f64::NAN,
+            status: *status,
+        })
+        .collect();
+    for s in &found.stars {
+        let (x, y) = s.position();
+        if let Some(row) = stars.get_mut(s.source) {
+            *row = PsfStar { source: s.source, x, y, snr: s.snr, chi2: s.chi2, status: s.status };
+        }
+    }
+    let model = given.unwrap_or_else(|| PsfModel::from_native(fitter.model.clone()));
+    let (cx, cy) = fitter.model.domain.centre;
+    let fwhm = model.fwhm(cx, cy);
+    let e = model.distortion(cx, cy).unwrap_or((f64::NAN, f64::NAN));
+    let mut report = validate::report(&fitter.model, &found.stars, &found.verdicts, settings, fwhm, e, fitter.notes);
+    report.fallback = fitter.fallback;
+    if report.fallback.is_some() && report.quality == Quality::Good {
+        report.quality = Quality::Degraded;
+    }
+    Ok(PsfFit { model, stars, report })
 }

@@ -1,0 +1,396 @@
+//! The fit: candidates, a constant model, rising order with outlier rejection, classification of every candidate with
+//! the fitted PSF itself, residual, random field, validation.
+
+use super::kriging::{Kriging, fit_field};
+use super::native::NativeModel;
+use super::select::{Candidates, candidates, size_locus};
+use super::solve::{BETA_CENTRE, held_out_scores, joint_step, own_shape, with_nugget};
+use super::spatial::{Domain, term_count};
+use super::star::{Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
+use super::{PsfError, PsfInput, PsfModel, PsfSettings};
+
+/// State of a running fit.
+pub(super) struct Fitter<'a> {
+    pub(super) settings: &'a PsfSettings,
+    pub(super) model: NativeModel,
+    pub(super) weighting: Weighting,
+    /// Variance of ln scale, g1, g2 between stars that the model does not follow.
+    pub(super) nugget: [f64; 3],
+    /// Median reduced chi-square of used stars: by how much the noise plane is off.
+    pub(super) noise_scale: f64,
+    pub(super) notes: Vec<String>,
+    /// The fallback taken, in words.
+    pub(super) fallback: Option<String>,
+}
+
+impl Fitter<'_> {
+    pub(super) fn local<'m>(
+        &self,
+        model: &'m NativeModel,
+        position: (f64, f64),
+        residual: &'m Option<(&'m super::profile::ResidualBasis, Vec<f64>)>,
+    ) -> LocalModel<'m> {
+        LocalModel {
+            shape: model.shape(position.0, position.1),
+            beta: model.beta,
+            residual: residual.as_ref().map(|(b, c)| (*b, c.as_slice())),
+        }
+    }
+
+    /// Linearises one star about the current model.
+    pub(super) fn information(&self, star: &mut Star, columns: bool) -> Option<Information> {
+        let position = star.position();
+        let residual = self.model.residual_at(position.0, position.1);
+        let local = self.local(&self.model, position, &residual);
+        linearise(star, &local, &self.weighting, columns)
+    }
+
+    /// Linearises every used star; those that fail are rejected.
+    pub(super) fn informations(&self, stars: &mut [Star], columns: bool) -> Vec<(usize, Information)> {
+        let mut out = Vec::new();
+        for (k, star) in stars.iter_mut().enumerate() {
+            if star.status != StarStatus::Used {
+                continue;
+            }
+            match self.information(star, columns) {
+                Some(info) => {
+                    star.chi2 = info.chi2 / info.pixels.saturating_sub(4).max(1) as f64;
+                    out.push((k, info));
+                }
+                None => star.status = StarStatus::Rejected(Rejection::Unmeasurable),
+            }
+        }
+        out
+    }
+
+    fn located(&self, stars: &[Star], infos: &[(usize, Information)]) -> Vec<((f64, f64), Information)> {
+        infos.iter().filter_map(|(k, i)| Some((stars[*k].position(), with_nugget(i, &self.nugget)?))).collect()
+    }
+
+    /// One joint step of core polynomials and exponent.
+    pub(super) fn core_step(&mut self, stars: &mut [Star]) -> Option<Vec<(usize, Information)>> {
+        let infos = self.informations(stars, false);
+        if infos.is_empty() {
+            return None;
+        }
+        let located = self.located(stars, &infos);
+        let covariance = joint_step(&mut self.model, &located, None)?;
+        self.model.covariance = covariance;
+        Some(infos)
+    }
+
+    /// Re-estimates the scatter between stars that the model does not follow, and the noise scale.
+    pub(super) fn update_scatter(&mut self, infos: &[(usize, Information)]) {
+        let mut chi: Vec<f32> =
+            infos.iter().map(|(_, i)| (i.chi2 / i.pixels.saturating_sub(4).max(1) as f64) as f32).collect();
+        self.noise_scale = crate::image::stats::median_in_place(&mut chi).unwrap_or(1.0).clamp(0.3, 10.0);
+        let own: Vec<([f64; 3], [[f64; 3]; 3])> = infos.iter().filter_map(|(_, i)| own_shape(i)).collect();
+        for q in 0..3 {
+            // Root of sum of clipped d^2 / (s^2 + N) = expected, by bisection in ln N.
+            let excess = |n: f64| -> f64 {
+                let mut v: Vec<f32> =
+                    own.iter().map(|(d, c)| (d[q].abs() / (c[q][q] * self.noise_scale + n).sqrt()) as f32).collect();
+                // Weighted towards stars that can tell: the better half.
+                v.truncate(v.len());
+                crate::image::stats::median_in_place(&mut v).unwrap_or(0.0) * crate::image::stats::MAD_TO_SIGMA
+            };
+            let (mut low, mut high) = (1e-8f64.ln(), 0.01f64.ln());
+            for _ in 0..25 {
+                let mid = 0.5 * (low + high);
+                if excess(mid.exp()) > 1.0 { low = mid } else { high = mid }
+            }
+            self.nugget[q] = (0.5 * (low + high)).exp().max(4e-6);
+        }
+    }
+
+    /// Raises or lowers the order to what held-out stars like best and the number of stars allows.
+    pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
+        let infos = self.informations(stars, false);
+        let allowed = order_allowed(self.settings, infos.len());
+        let located = self.located(stars, &infos);
+        let scores = held_out_scores(&self.model, &located, allowed, 5.min(infos.len().max(2)));
+        let mut best = 0;
+        for order in 1..=allowed {
+            if scores[order] > scores[best] + 1.0 {
+                best = order;
+            }
+        }
+        self.model.set_order(best);
+    }
+
+    /// Random fields on top of the polynomial.
+    pub(super) fn fit_smooth(&mut self, stars: &mut [Star]) {
+        self.model.smooth = None;
+        let infos = self.informations(stars, false);
+        let mut rows: Vec<((f64, f64), [f64; 3], [f64; 3])> = Vec::new();
+        for (k, info) in &infos {
+            if let Some((d, c)) = own_shape(info) {
+                rows.push((
+                    stars[*k].position(),
+                    d,
+                    [c[0][0], c[1][1], c[2][2]].map(|v| v * self.noise_scale.max(1.0) + 1e-6),
+                ));
+            }
+        }
+        if rows.len() < 40 {
+            return;
+        }
+        // The most informative stars suffice.
+        rows.sort_by(|a, b| a.2[0].total_cmp(&b.2[0]));
+        rows.truncate(250);
+        let positions: Vec<(f64, f64)> = rows.iter().map(|r| r.0).collect();
+        let extent = self.model.domain.half.0.min(self.model.domain.half.1);
+        let lengths = [0.15 * extent, 0.25 * extent, 0.4 * extent];
+        let mut smooth = Kriging {
+            length: [1.0; 3],
+            amplitude: [0.0; 3],
+            positions: positions.clone(),
+            weights: [vec![], vec![], vec![]],
+        };
+        for q in 0..3 {
+            let d: Vec<f64> = rows.iter().map(|r| r.1[q]).collect();
+            let noise: Vec<f64> = rows.iter().map(|r| r.2[q]).collect();
+            let (amplitude, length, weights) = fit_field(&positions, &d, &noise, &lengths, 3.0);
+            smooth.amplitude[q] = amplitude;
+            smooth.length[q] = length;
+            smooth.weights[q] = weights;
+        }
+        if smooth.amplitude.iter().any(|a| *a > 0.0) {
+            self.model.smooth = Some(smooth);
+        }
+    }
+
+    /// Tests every measurable candidate against the model: sharper, extended, misshapen, or not noise. Sets its status.
+    pub(super) fn classify(&self, stars: &mut [Star]) {
+        let limit = 3.0;
+        for star in stars.iter_mut() {
+            star.flux = if star.flux > 0.0 { star.flux } else { 0.0 };
+            let saved = (star.centre, star.flux, star.sky);
+            let verdict = match self.information(star, false) {
+                None => Err(Rejection::Unmeasurable),
+                Some(info) => {
+                    star.chi2 = info.chi2 / info.pixels.saturating_sub(4).max(1) as f64;
+                    self.judge(star, &info, limit)
+                }
+            };
+            star.status = match verdict {
+                Ok(()) if star.reserved => StarStatus::Reserved,
+                Ok(()) => StarStatus::Used,
+                Err(reason) => {
+                    if reason == Rejection::Unmeasurable {
+                        (star.centre, star.flux, star.sky) = (saved.0, 0.0, 0.0);
+                    }
+                    StarStatus::Rejected(reason)
+                }
+            };
+        }
+    }
+
+    fn judge(&self, star: &Star, info: &Information, limit: f64) -> Result<(), Rejection> {
+        if !(star.snr >= self.settings.min_snr) {
+            return Err(Rejection::Faint);
+        }
+        if info.clipped_core > 0 {
+            return Err(Rejection::ChiSquare);
+        }
+        let (d, c) = own_shape(info).ok_or(Rejection::Unmeasurable)?;
+        let z: Vec<f64> =
+            (0..3).map(|q| d[q] / (c[q][q] * self.noise_scale.max(1.0) + self.nugget[q] + 1e-6).sqrt()).collect();
+        if z[0] < -limit {
+            return Err(Rejection::TooSharp);
+        }
+        if z[0] > limit {
+            return Err(Rejection::Extended);
+        }
+        if z[1] * z[1] + z[2] * z[2] > limit * limit + 3.0 {
+            return Err(Rejection::Shape);
+        }
+        let dof = info.pixels.saturating_sub(4).max(1) as f64;
+        if star.chi2 / self.noise_scale > 1.0 + (5.0 * (2.0 / dof).sqrt()).max(0.2) {
+            return Err(Rejection::ChiSquare);
+        }
+        Ok(())
+    }
+}
+
+/// Runs selection and fit; the caller validates. Falls back, in this order, to a lower order, a constant, the given
+/// model, a Moffat of the median star; an error only where none of these is possible.
+pub(super) fn run<'a>(
+    input: &PsfInput<'_>,
+    settings: &'a PsfSettings,
+    given: Option<&PsfModel>,
+) -> Result<(Fitter<'a>, Candidates, Option<PsfModel>), PsfError> {
+    let (ny, nx) = input.image.dim();
+    let mut found = candidates(input, settings);
+    let domain = Domain::image(nx, ny);
+    let mut fitter = Fitter {
+        settings,
+        model: NativeModel::constant(domain, 3.0, BETA_CENTRE),
+        weighting: Weighting {
+            model_error: settings.model_error,
+            poisson: found.variance_slope,
+            clip: 0.0,
+            sky_prior: 1.0,
+        },
+        nugget: [2.5e-3; 3],
+        noise_scale: 1.0,
+        notes: Vec::new(),
+        fallback: None,
+    };
+    let fitted = fitter.fit_stars(&mut found.stars);
+    for s in &found.stars {
+        found.verdicts[s.source] = s.status;
+    }
+    let used = found.stars.iter().filter(|s| s.status == StarStatus::Used).count();
+    if fitted && used >= settings.min_stars.max(1) {
+        let order = fitter.model.order;
+        let allowed = order_allowed(settings, used);
+        if allowed == 0 && settings.max_order > 0 {
+            fitter.fallback = Some(format!("constant PSF: {used} stars do not carry a variation over the field"));
+        } else if allowed < settings.max_order && order == allowed {
+            fitter.notes.push(format!("PSF order lowered to {order}: {used} stars carry no more"));
+        }
+        return Ok((fitter, found, None));
+    }
+    let reason = format!("{used} usable stars of at least {} needed", settings.min_stars);
+    if let Some(model) = given {
+        fitter.fallback = Some(format!("given PSF: {reason}"));
+        return Ok((fitter, found, Some(model.clone())));
+    }
+    if fitter.fit_median_star(&mut found.stars, domain) {
+        fitter.fallback = Some(format!("Moffat of the median star: {reason}"));
+        for s in &found.stars {
+            found.verdicts[s.source] = s.status;
+        }
+        return Ok((fitter, found, None));
+    }
+    Err(no_stars(&found))
+}
+
+/// Highest order that so many stars carry.
+fn order_allowed(settings: &PsfSettings, stars: usize) -> usize {
+    let mut order = settings.max_order;
+    while order > 0 && (stars as f64) < settings.stars_per_term * term_count(order) as f64 {
+        order -= 1;
+    }
+    order
+}
+
+impl Fitter<'_> {
+    /// The whole fit on measured candidates; false where no model came out.
+    pub(super) fn fit_stars(&mut self, stars: &mut [Star]) -> bool {
+        let Some((mode, width)) = size_locus(stars) else { return false };
+        // The first model: the round, bright candidates of the locus.
+        let window = (3.0 * width).clamp(0.1, 0.3);
+        let min_snr = self.settings.min_snr;
+        for s in stars.iter_mut() {
+            let near = (s.size.ln() - mode).abs() < window && s.distortion.0.hypot(s.distortion.1) < 0.4;
+            s.status = if near && s.snr > min_snr {
+                StarStatus::Used
+            } else if s.snr <= min_snr {
+                StarStatus::Rejected(Rejection::Faint)
+            } else if s.size.ln() < mode {
+                StarStatus::Rejected(Rejection::TooSharp)
+            } else {
+                StarStatus::Rejected(Rejection::Extended)
+            };
+        }
+        self.start_from(mode);
+        for _ in 0..4 {
+            if self.core_step(stars).is_none() {
+                return false;
+            }
+        }
+        self.weighting.clip = 6.0;
+        for round in 0..4 {
+            match self.core_step(stars) {
+                Some(infos) => self.update_scatter(&infos),
+                None => return false,
+            }
+            self.classify(stars);
+            if round == 1 {
+                reserve(stars, self.settings.reserved_fraction);
+            }
+            self.choose_order(stars);
+        }
+        for _ in 0..2 {
+            if self.core_step(stars).is_none() {
+                return false;
+            }
+        }
+        if self.settings.smooth_residual {
+            self.fit_smooth(stars);
+        }
+        true
+    }
+
+    /// Starts from a constant Moffat whose adaptive size is `exp(ln_size)`.
+    fn start_from(&mut self, ln_size: f64) {
+        let fwhm = 2.355 * (0.5 * ln_size.exp()).sqrt();
+        // The measured size holds the pixel; the fit finds the rest.
+        self.model = NativeModel::constant(self.model.domain, (fwhm * fwhm - 0.6).max(0.6).sqrt(), BETA_CENTRE);
+    }
+
+    /// A constant Moffat from the candidate of median size among the best measured ones.
+    fn fit_median_star(&mut self, stars: &mut [Star], domain: Domain) -> bool {
+        let mut order: Vec<usize> =
+            (0..stars.len()).filter(|&k| stars[k].distortion.0.hypot(stars[k].distortion.1) < 0.4).collect();
+        order.sort_by(|&a, &b| stars[b].snr.total_cmp(&stars[a].snr).then(a.cmp(&b)));
+        order.truncate(9);
+        order.sort_by(|&a, &b| stars[a].size.total_cmp(&stars[b].size).then(a.cmp(&b)));
+        // The lower median: blends and galaxies are larger than stars, never smaller.
+        let Some(&chosen) = order.get(order.len().saturating_sub(1) / 2) else { return false };
+        for s in stars.iter_mut() {
+            if s.status == StarStatus::Used || s.status == StarStatus::Reserved {
+                s.status = StarStatus::Rejected(Rejection::Shape);
+            }
+        }
+        let ln_size = stars[chosen].size.ln();
+        self.model.domain = domain;
+        self.start_from(ln_size);
+        self.weighting.clip = 0.0;
+        let star = &mut stars[chosen];
+        (star.status, star.flux, star.sky) = (StarStatus::Used, 0.0, 0.0);
+        for _ in 0..5 {
+            if self.core_step(stars).is_none() {
+                // Not even that converges: a round Moffat of the measured size.
+                self.start_from(ln_size);
+                stars[chosen].status = StarStatus::Used;
+                break;
+            }
+        }
+        true
+    }
+}
+
+/// Fewest selected stars of which some are kept out.
+const RESERVE_FROM: usize = 10;
+
+/// Keeps a fixed share of the selected stars out of the fit: every k-th in order of signal-to-noise, so that they
+/// represent the whole range; the same stars for the same input.
+fn reserve(stars: &mut [Star], fraction: f64) {
+    let mut order: Vec<usize> = (0..stars.len()).filter(|&k| stars[k].status == StarStatus::Used).collect();
+    if order.len() < RESERVE_FROM || !(fraction > 0.0) {
+        return;
+    }
+    order.sort_by(|&a, &b| stars[b].snr.total_cmp(&stars[a].snr).then(a.cmp(&b)));
+    let fraction = fraction.min(0.5);
+    for (rank, &k) in order.iter().enumerate() {
+        let n = rank as f64;
+        if ((n + 0.5) * fraction).floor() < ((n + 1.5) * fraction).floor() {
+            stars[k].reserved = true;
+            stars[k].status = StarStatus::Reserved;
+        }
+    }
+}
+
+pub(super) fn no_stars(found: &Candidates) -> PsfError {
+    let mut reasons = Vec::new();
+    for r in Rejection::ALL {
+        let n = found.verdicts.iter().filter(|v| **v == StarStatus::Rejected(r)).count();
+        if n > 0 {
+            reasons.push(format!("{} {}", n, r.name()));
+        }
+    }
+    PsfError::NoStars { sources: found.verdicts.len(), candidates: found.stars.len(), reasons: reasons.join(", ") }
+}

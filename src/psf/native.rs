@@ -1,0 +1,224 @@
+//! stillair's own model: core parameters and residual coefficients as functions of position.
+
+use super::kriging::Kriging;
+use super::profile::{Frame, ResidualBasis, Shape, moffat_fwhm_ratio, pixel_nodes};
+use super::spatial::{Domain, legendre_terms, term_count};
+
+/// Residual of the effective PSF against the core: spline coefficients, one set per polynomial term.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Residual {
+    /// The basis.
+    pub basis: ResidualBasis,
+    /// Total order of its spatial variation.
+    pub order: usize,
+    /// `term_count(order)` sets of `basis.len()` coefficients, term after term.
+    pub coefficients: Vec<f64>,
+}
+
+impl Residual {
+    /// Coefficients at a position.
+    pub(super) fn at(&self, terms: &[f64]) -> Vec<f64> {
+        let k = self.basis.len();
+        let mut c = vec![0.0; k];
+        for (t, set) in terms.iter().zip(self.coefficients.chunks_exact(k.max(1))) {
+            for (a, b) in c.iter_mut().zip(set) {
+                *a += t * b;
+            }
+        }
+        c
+    }
+}
+
+/// A fitted model.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NativeModel {
+    /// Area it was fitted on.
+    pub domain: Domain,
+    /// Moffat exponent of the core.
+    pub beta: f64,
+    /// Total order of the core's polynomials.
+    pub order: usize,
+    /// ln scale, g1, g2: `term_count(order)` coefficients each.
+    pub core: [Vec<f64>; 3],
+    /// Pixel residual, if it pays.
+    pub residual: Option<Residual>,
+    /// What polynomials cannot follow: smooth random fields of ln scale, g1, g2.
+    pub smooth: Option<Kriging>,
+    /// Prediction scatter of ln scale, g1, g2 that the fit found (1 sigma, per position).
+    pub scatter: [f64; 3],
+    /// Covariance of the polynomial coefficients of ln scale, g1, g2: `term_count(order)`^2 each, row-major.
+    pub covariance: [Vec<f64>; 3],
+}
+
+impl NativeModel {
+    /// A model that does not vary: a Moffat of this FWHM (of the core, pixels) and exponent.
+    pub fn constant(domain: Domain, fwhm: f64, beta: f64) -> Self {
+        let ln_scale = (fwhm / moffat_fwhm_ratio(beta)).ln();
+        Self {
+            domain,
+            beta,
+            order: 0,
+            core: [vec![ln_scale], vec![0.0], vec![0.0]],
+            residual: None,
+            smooth: None,
+            scatter: [0.0; 3],
+            covariance: [vec![0.0], vec![0.0], vec![0.0]],
+        }
+    }
+
+    /// Core shape at a position.
+    pub fn shape(&self, x: f64, y: f64) -> Shape {
+        let mut q = self.polynomial_shape(x, y);
+        if let Some(k) = &self.smooth {
+            let d = k.predict(x, y);
+            for (a, b) in q.iter_mut().zip(d) {
+                *a += b;
+            }
+        }
+        Shape { ln_scale: q[0], g1: q[1], g2: q[2] }
+    }
+
+    pub(super) fn polynomial_shape(&self, x: f64, y: f64) -> [f64; 3] {
+        let terms = legendre_terms(&self.domain, self.order, x, y);
+        [0, 1, 2].map(|q: usize| self.core[q].iter().zip(&terms).map(|(c, t)| c * t).sum())
+    }
+
+    /// Residual coefficients at a position.
+    pub(super) fn residual_at(&self, x: f64, y: f64) -> Option<(&ResidualBasis, Vec<f64>)> {
+        self.residual.as_ref().map(|r| (&r.basis, r.at(&legendre_terms(&self.domain, r.order, x, y))))
+    }
+
+    /// Raises the core's polynomials to a higher (or cuts them to a lower) order; the new terms are 0.
+    pub(super) fn set_order(&mut self, order: usize) {
+        self.order = order;
+        for c in &mut self.core {
+            c.resize(term_count(order), 0.0);
+        }
+    }
+
+    /// Adaptive centroid of the PSF at a position, relative to the core's centre, pixels.
+    pub(super) fn centre_offset(&self, x: f64, y: f64) -> (f64, f64) {
+        if self.residual.is_none() {
+            return (0.0, 0.0);
+        }
+        let fwhm = self.shape(x, y).ln_scale.exp() * moffat_fwhm_ratio(self.beta);
+        let half = ((2.0 * fwhm).ceil() as usize).clamp(4, 40);
+        let side = 2 * half + 1;
+        let values = self.render(x, y, side, 1, true, (0.0, 0.0));
+        let c = half as f64;
+        super::adaptive_moments(&values, None, side, (c, c), (0.45 * fwhm).max(0.7), 1e-4)
+            .map_or((0.0, 0.0), |m| (m.centre.0 - c, m.centre.1 - c))
+    }
+
+    /// Values of the PSF on a square of `size` samples, `oversample` per pixel, centred (adaptive centroid) on the central sample; not normalised.
+    /// With `pixel` false the pixel response is left out of the core and taken out of the residual to second order.
+    pub(super) fn render(
+        &self,
+        x: f64,
+        y: f64,
+        size: usize,
+        oversample: usize,
+        pixel: bool,
+        centre: (f64, f64),
+    ) -> Vec<f64> {
+        let frame = Frame::new(&self.shape(x, y), self.beta);
+        let residual = self.residual_at(x, y);
+        let step = 1.0 / oversample as f64;
+        let half = (size / 2) as f64;
+        let mut out = vec![0.0; size * size];
+        let nodes = pixel_nodes(if pixel { frame.nodes } else { 1 });
+        let reach2 = residual.as_ref().map_or(0.0, |(b, _)| b.reach().powi(2));
+        let table = residual.as_ref().map(|(b, c)| RadialTable::new(b, c));
+        let h = 1.0;
+        for j in 0..size {
+            let uy = (j as f64 - half) * step - centre.1;
+            for i in 0..size {
+                let ux = (i as f64 - half) * step - centre.0;
+                let (cx, cy) = frame.to_core(ux, uy);
+                let r2 = cx * cx + cy * cy;
+                // Far from the centre the core is smooth on the scale of a pixel: one node does.
+                let nodes = if r2 > 25.0 { pixel_nodes(1) } else { nodes };
+                let mut v = 0.0;
+                for &(oy, wy) in nodes {
+                    for &(ox, wx) in nodes {
+                        let (a, b) = frame.to_core(ux + ox, uy + oy);
+                        v += wx * wy * (-frame.beta * (1.0 + a * a + b * b).ln()).exp();
+                    }
+                }
+                if let Some(t) = &table
+                    && r2 < reach2
+                {
+                    let mut r = t.value(cx, cy);
+                    if !pixel {
+                        let at = |dx: f64, dy: f64| {
+                            let (a, b) = frame.to_core(ux + dx, uy + dy);
+                            t.value(a, b)
+                        };
+                        r -= (at(h, 0.0) + at(-h, 0.0) + at(0.0, h) + at(0.0, -h) - 4.0 * r) / 24.0;
+                    }
+                    v += r;
+                }
+                out[j * size + i] = v * frame.amplitude;
+            }
+        }
+        out
+    }
+}
+
+/// The residual at one position with its radial functions summed into one fine table per angular function.
+struct RadialTable {
+    angular: usize,
+    per_step: f64,
+    step: f64,
+    cells: usize,
+    values: Vec<f64>,
+}
+
+impl RadialTable {
+    const FINE: usize = 8;
+
+    fn new(basis: &ResidualBasis, c: &[f64]) -> Self {
+        let angular = basis.angular();
+        let cells = basis.radial * Self::FINE;
+        let mut values = vec![0.0; (cells + 2) * angular];
+        for k in 0..cells {
+            let tau = k as f64 / Self::FINE as f64;
+            let t = 1.0 + tau * basis.step;
+            let r = (t * t - 1.0).max(0.0).sqrt();
+            if let Some(v) = basis.at(r, 0.0, 1.0) {
+                for (q, &b) in v.radial.iter().enumerate() {
+                    let n = v.first + q;
+                    if n < basis.radial {
+                        for a in 0..angular {
+                            values[k * angular + a] += b * c[n * angular + a];
+                        }
+                    }
+                }
+            }
+        }
+        Self { angular, per_step: Self::FINE as f64 / basis.step, step: basis.step, cells, values }
+    }
+
+    fn value(&self, x: f64, y: f64) -> f64 {
+        let t = (1.0 + x * x + y * y).sqrt();
+        let u = (t - 1.0) * self.per_step;
+        let k = u as usize;
+        if k >= self.cells {
+            return 0.0;
+        }
+        let _ = self.step;
+        let f = u - k as f64;
+        let a = self.angular;
+        let (lo, hi) = (&self.values[k * a..(k + 1) * a], &self.values[(k + 1) * a..(k + 2) * a]);
+        let (zx, zy) = (x / t, y / t);
+        let (mut re, mut im) = (1.0, 0.0);
+        let mut sum = lo[0] + f * (hi[0] - lo[0]);
+        let mut m = 1;
+        while m + 1 < a {
+            (re, im) = (re * zx - im * zy, re * zy + im * zx);
+            sum += re * (lo[m] + f * (hi[m] - lo[m])) + im * (lo[m + 1] + f * (hi[m + 1] - lo[m + 1]));
+            m += 2;
+        }
+        sum
+    }
+}

@@ -1,0 +1,247 @@
+//! The joint Gauss-Newton step: every star's information about the PSF, tied together by smooth functions of position.
+
+use super::linalg::Cholesky;
+use super::native::NativeModel;
+use super::spatial::{legendre_terms, term_count};
+use super::star::{CORE, Information};
+
+/// Removes a free per-star deviation of the shape with prior variances `nugget` from the information: what polynomials
+/// cannot follow must not let the brightest stars dominate.
+pub(super) fn with_nugget(info: &Information, nugget: &[f64; 3]) -> Option<Information> {
+    let n = info.n;
+    let mut a = vec![0.0; 9];
+    for i in 0..3 {
+        for j in 0..3 {
+            a[i * 3 + j] = info.fisher[i * n + j];
+        }
+        a[i * 3 + i] += 1.0 / nugget[i].max(1e-12);
+    }
+    let factor = Cholesky::new(3, a)?;
+    let mut half_score = [info.score[0], info.score[1], info.score[2]];
+    factor.forward(&mut half_score);
+    let mut coupling = vec![0.0; n * 3];
+    for i in 0..n {
+        let row = &mut coupling[i * 3..i * 3 + 3];
+        row.copy_from_slice(&info.fisher[i * n..i * n + 3]);
+        factor.forward(row);
+    }
+    let mut out = info.clone();
+    for i in 0..n {
+        let ci = &coupling[i * 3..i * 3 + 3];
+        out.score[i] -= ci[0] * half_score[0] + ci[1] * half_score[1] + ci[2] * half_score[2];
+        for j in 0..n {
+            let cj = &coupling[j * 3..j * 3 + 3];
+            out.fisher[i * n + j] -= ci[0] * cj[0] + ci[1] * cj[1] + ci[2] * cj[2];
+        }
+    }
+    Some(out)
+}
+
+/// A star's own estimate of its deviation from the model in ln scale, g1, g2 (exponent and residual held), and its covariance.
+pub(super) fn own_shape(info: &Information) -> Option<([f64; 3], [[f64; 3]; 3])> {
+    let n = info.n;
+    let mut a = vec![0.0; 9];
+    for i in 0..3 {
+        for j in 0..3 {
+            a[i * 3 + j] = info.fisher[i * n + j];
+        }
+    }
+    let factor = Cholesky::new(3, a)?;
+    let mut d = [info.score[0], info.score[1], info.score[2]];
+    factor.solve(&mut d);
+    let inv = factor.inverse();
+    Some((d, [[inv[0], inv[1], inv[2]], [inv[3], inv[4], inv[5]], [inv[6], inv[7], inv[8]]]))
+}
+
+/// Standard deviations of the priors on the polynomial coefficients of ln scale and shear above the constant.
+const SHAPE_PRIOR: f64 = 0.3;
+
+/// Prior of the Moffat exponent: its sigma about [`BETA_CENTRE`].
+const BETA_SIGMA: f64 = 1.0;
+pub(super) const BETA_CENTRE: f64 = 3.0;
+
+/// Prior precision of the residual's coefficients: by spline function (within one term) and by polynomial term.
+pub(super) struct ResidualPrior {
+    /// `basis.len()` relative precisions.
+    pub(super) function: Vec<f64>,
+    /// One factor per polynomial term.
+    pub(super) term: Vec<f64>,
+}
+
+/// Solves for the step of all parameters; applies it to the model. Returns the shape coefficients' covariance.
+pub(super) fn joint_step(
+    model: &mut NativeModel,
+    stars: &[((f64, f64), Information)],
+    prior: Option<&ResidualPrior>,
+) -> Option<[Vec<f64>; 3]> {
+    let nt = term_count(model.order);
+    let shape_n = 3 * nt;
+    let (k, rt) = match (&model.residual, prior) {
+        (Some(r), Some(_)) => (r.basis.len(), term_count(r.order)),
+        _ => (0, 0),
+    };
+    let order = model.order.max(model.residual.as_ref().map_or(0, |r| r.order));
+    let n = shape_n + 1 + k * rt;
+    let mut a = vec![0.0f64; n * n];
+    let mut b = vec![0.0f64; n];
+    for ((x, y), info) in stars {
+        let t = legendre_terms(&model.domain, order, *x, *y);
+        let m = info.n;
+        // Shape and exponent: row index q * nt + term.
+        for q in 0..3 {
+            for i in 0..nt {
+                let row = q * nt + i;
+                b[row] += t[i] * info.score[q];
+                for p in 0..=q {
+                    let f = info.fisher[q * m + p] * t[i];
+                    for j in 0..nt {
+                        a[row * n + p * nt + j] += f * t[j];
+                    }
+                }
+            }
+        }
+        b[shape_n] += info.score[3];
+        for q in 0..3 {
+            for i in 0..nt {
+                a[shape_n * n + q * nt + i] += info.fisher[3 * m + q] * t[i];
+            }
+        }
+        a[shape_n * n + shape_n] += info.fisher[3 * m + 3];
+        for i in 0..rt {
+            for c in 0..k {
+                let row = shape_n + 1 + i * k + c;
+                let source = &info.fisher[(CORE + c) * m..(CORE + c + 1) * m];
+                b[row] += t[i] * info.score[CORE + c];
+                let target = &mut a[row * n..(row + 1) * n];
+                for q in 0..3 {
+                    let f = source[q] * t[i];
+                    for j in 0..nt {
+                        target[q * nt + j] += f * t[j];
+                    }
+                }
+                target[shape_n] += source[3] * t[i];
+                for (j, tj) in t.iter().enumerate().take(i + 1) {
+                    let f = t[i] * tj;
+                    let start = shape_n + 1 + j * k;
+                    for (x, s) in target[start..start + k].iter_mut().zip(&source[CORE..]) {
+                        *x += f * s;
+                    }
+                }
+            }
+        }
+    }
+    for q in 0..3 {
+        for i in 0..nt {
+            let row = q * nt + i;
+            let precision = if i == 0 { 1e-6 } else { 1.0 / (SHAPE_PRIOR * SHAPE_PRIOR) };
+            a[row * n + row] += precision;
+            if i > 0 {
+                b[row] -= precision * model.core[q][i];
+            }
+        }
+    }
+    a[shape_n * n + shape_n] += 1.0 / (BETA_SIGMA * BETA_SIGMA);
+    b[shape_n] -= (model.beta - BETA_CENTRE) / (BETA_SIGMA * BETA_SIGMA);
+    if let (Some(p), Some(r)) = (prior, &model.residual) {
+        for i in 0..rt {
+            for c in 0..k {
+                let row = shape_n + 1 + i * k + c;
+                let precision = p.function[c] * p.term[i];
+                a[row * n + row] += precision;
+                b[row] -= precision * r.coefficients[i * k + c];
+            }
+        }
+    }
+    let factor = Cholesky::new(n, a)?;
+    factor.solve(&mut b);
+    // A full step, but never a wild one.
+    let wild = b[0].abs().max(b[nt].abs()).max(b[2 * nt].abs()) / 0.25;
+    let damp = 1.0 / wild.max(b[shape_n].abs() / 0.7).max(1.0);
+    for q in 0..3 {
+        let bound = if q == 0 { 1.0 } else { 1.0 };
+        for i in 0..nt {
+            model.core[q][i] += bound * damp * b[q * nt + i];
+        }
+    }
+    model.beta = (model.beta + damp * b[shape_n]).clamp(1.3, 12.0);
+    if let (Some(r), true) = (&mut model.residual, k > 0) {
+        for (c, d) in r.coefficients.iter_mut().zip(&b[shape_n + 1..]) {
+            *c += damp * d;
+        }
+    }
+    let mut covariance = [vec![], vec![], vec![]];
+    for (q, cov) in covariance.iter_mut().enumerate() {
+        cov.resize(nt * nt, 0.0);
+        let mut unit = vec![0.0; n];
+        for i in 0..nt {
+            unit.iter_mut().for_each(|u| *u = 0.0);
+            unit[q * nt + i] = 1.0;
+            factor.solve(&mut unit);
+            cov[i * nt..(i + 1) * nt].copy_from_slice(&unit[q * nt..(q + 1) * nt]);
+        }
+    }
+    Some(covariance)
+}
+
+/// Expected ln likelihood of held-out stars for each order 0..=max, by `folds`-fold cross-validation of the shape alone.
+/// `infos` must be linearised about `model` and carry the nugget.
+pub(super) fn held_out_scores(
+    model: &NativeModel,
+    stars: &[((f64, f64), Information)],
+    max_order: usize,
+    folds: usize,
+) -> Vec<f64> {
+    let terms: Vec<Vec<f64>> =
+        stars.iter().map(|((x, y), _)| legendre_terms(&model.domain, max_order.max(model.order), *x, *y)).collect();
+    let current: Vec<[f64; 3]> = stars.iter().map(|((x, y), _)| model.polynomial_shape(*x, *y)).collect();
+    (0..=max_order)
+        .map(|order| {
+            let nt = term_count(order);
+            let n = 3 * nt;
+            let mut total = 0.0;
+            for fold in 0..folds {
+                let mut a = vec![0.0; n * n];
+                let mut b = vec![0.0; n];
+                for (s, (_, info)) in stars.iter().enumerate() {
+                    if s % folds == fold {
+                        continue;
+                    }
+                    let (t, m) = (&terms[s], info.n);
+                    for q in 0..3 {
+                        let right: f64 =
+                            info.score[q] + (0..3).map(|p| info.fisher[q * m + p] * current[s][p]).sum::<f64>();
+                        for i in 0..nt {
+                            b[q * nt + i] += t[i] * right;
+                            for p in 0..=q {
+                                let f = info.fisher[q * m + p] * t[i];
+                                for j in 0..nt {
+                                    a[(q * nt + i) * n + p * nt + j] += f * t[j];
+                                }
+                            }
+                        }
+                    }
+                }
+                for i in 0..n {
+                    a[i * n + i] += if i % nt == 0 { 1e-6 } else { 1.0 / (SHAPE_PRIOR * SHAPE_PRIOR) };
+                }
+                let Some(factor) = Cholesky::new(n, a) else { return f64::NEG_INFINITY };
+                factor.solve(&mut b);
+                for (s, (_, info)) in stars.iter().enumerate() {
+                    if s % folds != fold {
+                        continue;
+                    }
+                    let (t, m) = (&terms[s], info.n);
+                    let d: Vec<f64> =
+                        (0..3).map(|q| (0..nt).map(|i| b[q * nt + i] * t[i]).sum::<f64>() - current[s][q]).collect();
+                    for q in 0..3 {
+                        total += info.score[q] * d[q];
+                        for p in 0..3 {
+                            total -= 0.5 * d[q] * info.fisher[q * m + p] * d[p];
+                        }
+                    }
+                }
+            }
+            total
+        })
+        .collect()
+}
