@@ -139,7 +139,6 @@ fn hst_like_groups_by_version() {
 fn settings_name_planes_and_override_cards() {
     let mut settings = ReadSettings {
         image_hdu: Some("sci,2".into()),
-        rms_hdu: Some("ERR,2".into()),
         zero_point: Some(27.0),
         gain: Some(2.0),
         band: Some("F814W".into()),

@@ -254,8 +254,6 @@ fn read_everything(bytes: Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn corrupted_bytes_never_panic(
         which in 0..5_usize,

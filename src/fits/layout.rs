@@ -134,13 +134,11 @@ pub(super) fn open(path: &Path, settings: &ReadSettings) -> Result<FitsFile, Fit
 pub fn list_in(file: &FitsFile, path: &Path, settings: &ReadSettings) -> Result<Vec<ExposureHandle>, FitsError> {
     let here = |hdu: usize| PlaneRef { path: path.to_path_buf(), hdu };
     let mut found = match &settings.image_hdu {
-        Some(wanted) => vec![ExposureHandle {
-            name: String::new(),
-            layout: Layout::Mef,
-            image: here(file.select(wanted)?.index),
-            noise: None,
-            mask: None,
-        }],
+        Some(wanted) => {
+            let image = file.select(wanted)?;
+            let known = recognise(file, path).unwrap_or_default().into_iter().find(|h| h.image.hdu == image.index);
+            vec![known.unwrap_or_else(|| bare(String::new(), layout_of(file, image), here(image.index)))]
+        }
         None => recognise(file, path)?,
     };
     let several = found.len() > 1;
@@ -218,28 +216,27 @@ fn recognise(file: &FitsFile, path: &Path) -> Result<Vec<ExposureHandle>, FitsEr
             return Err(file.missing("image plane (SCI, IMAGE or an unnamed image)"));
         }
     }
+    // `IMAGE` beside `PSF_IMAGE`: the plain name is the exposure.
+    if handles.iter().any(|(group, _)| group.starts_with('#')) {
+        handles.retain(|(group, _)| group.starts_with('#'));
+    }
     let single = handles.len() == 1;
     for (group, handle) in &mut handles {
-        for (known, hdu) in &roles {
-            let Some((plane_group, role)) = known else { continue };
-            // A file of one image and planes of other group names (`IMAGE`, `SCI.RMS`) is unambiguous all the same.
-            if hdu.index == handle.image.hdu || !(plane_group == group || single) {
-                continue;
-            }
-            match role {
-                Role::Noise(kind) => {
-                    if handle.noise.is_none() {
-                        handle.noise = Some((*kind, here(hdu)));
-                    }
-                }
-                Role::Mask => {
-                    if handle.mask.is_none() {
-                        handle.mask = Some(here(hdu));
-                    }
-                }
-                Role::Image => {}
-            }
-        }
+        // Planes of the image's own group first; a file of one image and planes of other group names (`IMAGE`, `SCI.RMS`)
+        // is unambiguous all the same.
+        let image = handle.image.hdu;
+        let all = || roles.iter().filter_map(|(known, hdu)| known.as_ref().map(|(group, role)| (group, *role, *hdu)));
+        let own = all().filter(|(plane_group, _, _)| *plane_group == group);
+        let found: Vec<(Role, &HduInfo)> = own
+            .chain(all().filter(|_| single))
+            .filter(|(_, _, hdu)| hdu.index != image)
+            .map(|(_, role, hdu)| (role, hdu))
+            .collect();
+        handle.noise = found.iter().find_map(|(role, hdu)| match role {
+            Role::Noise(kind) => Some((*kind, here(hdu))),
+            _ => None,
+        });
+        handle.mask = found.iter().find(|(role, _)| *role == Role::Mask).map(|(_, hdu)| here(hdu));
     }
     Ok(handles.into_iter().map(|(_, handle)| handle).collect())
 }

@@ -99,6 +99,7 @@ fn from_plane(
     mut notes: Vec<String>,
 ) -> Noise {
     // Medians commute with the monotonic conversions between the kinds.
+    let step = (plane.len() / 1_000_000).max(1);
     let mut values: Vec<f32> = plane
         .iter()
         .zip(mask.iter())

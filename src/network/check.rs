@@ -268,9 +268,15 @@ fn star(network: &mut Network, side: usize) -> Result<String, String> {
         .map(|(_, &v)| f64::from(v))
         .sum();
     let mut detail = String::new();
-    let _ = write!(detail, "brightest pixel at row {y}, column {x} of ({side}, {side}); {:.3} of its flux kept", sum / flux);
+    let _ = write!(
+        detail,
+        "brightest pixel at row {y}, column {x} of ({side}, {side}); {:.3} of its flux kept",
+        sum / flux
+    );
     if !(near(y) && near(x)) {
-        return Err(format!("{detail}: it must stay on row and column {middle}; look at the order of the axes and the padding of even kernels"));
+        return Err(format!(
+            "{detail}: it must stay on row and column {middle}; look at the order of the axes and the padding of even kernels"
+        ));
     }
     if !(0.5..=2.0).contains(&(sum / flux)) {
         return Err(format!("{detail}: look at the normalisation in the card, in and out"));

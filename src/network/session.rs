@@ -193,7 +193,8 @@ impl Network {
             .collect();
         let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(buffers.len());
         for (input, shape, data) in &buffers {
-            let tensor = TensorRef::from_array_view((shape.clone(), data.as_slice())).map_err(|e| fail(e.to_string()))?;
+            let tensor =
+                TensorRef::from_array_view((shape.clone(), data.as_slice())).map_err(|e| fail(e.to_string()))?;
             values.push((input, tensor.into()));
         }
         let outputs = self.session.run(values).map_err(|error| fail(error.to_string()))?;
@@ -341,13 +342,15 @@ fn commit(path: &Path, bytes: &[u8], mut builder: SessionBuilder) -> Result<Sess
     builder.commit_from_memory(bytes).map_err(|error| {
         let hint = match onnx_header::read(bytes) {
             None => " (the file is no ONNX model)".to_owned(),
-            Some(header) if header.ir_version > onnx_header::IR_MAX || header.opset > onnx_header::OPSET_MAX => format!(
-                " (it has IR version {} and opset {}: export with opset <= {} and IR version <= {})",
-                header.ir_version,
-                header.opset,
-                onnx_header::OPSET_MAX,
-                onnx_header::IR_MAX
-            ),
+            Some(header) if header.ir_version > onnx_header::IR_MAX || header.opset > onnx_header::OPSET_MAX => {
+                format!(
+                    " (it has IR version {} and opset {}: export with opset <= {} and IR version <= {})",
+                    header.ir_version,
+                    header.opset,
+                    onnx_header::OPSET_MAX,
+                    onnx_header::IR_MAX
+                )
+            }
             Some(_) => String::new(),
         };
         refused(path, format!("{error}{hint}"))
