@@ -92,6 +92,16 @@ pub fn write_exposure(
     writer.into_inner().flush().map_err(|source| FitsError::Io { path: label, action: "write", source })
 }
 
+/// Writes a file of an empty primary HDU with `cards` and these HDUs behind it; an existing file is replaced.
+pub fn write_hdus(path: &Path, cards: &Cards, hdus: &[ExtraHdu]) -> Result<(), FitsError> {
+    let label = path.display().to_string();
+    let file = File::create(path).map_err(|source| FitsError::Io { path: label.clone(), action: "create", source })?;
+    let mut writer = FitsWriter::new(BufWriter::new(file));
+    lead(&mut writer, &label, cards)?;
+    write_extra(&mut writer, &label, hdus)?;
+    writer.into_inner().flush().map_err(|source| FitsError::Io { path: label, action: "write", source })
+}
+
 /// As [`write_exposure`], into memory.
 pub fn exposure_bytes(exposure: &Exposure, layout: WriteLayout, extra: &[ExtraHdu]) -> Result<Vec<u8>, FitsError> {
     let mut writer = FitsWriter::new(Vec::new());
@@ -154,7 +164,11 @@ fn write_exposure_to<W: Write>(
             mask_hdu(writer, path, "DQ", &lsst_mask(exposure), &cards)?;
         }
     }
-    for hdu in extra {
+    write_extra(writer, path, extra)
+}
+
+fn write_extra<W: Write>(writer: &mut FitsWriter<W>, path: &str, hdus: &[ExtraHdu]) -> Result<(), FitsError> {
+    for hdu in hdus {
         match hdu {
             ExtraHdu::Plane { name, plane, cards } => plane_hdu(writer, path, name, plane, cards)?,
             ExtraHdu::Cube { name, cube, cards } => cube_hdu(writer, path, name, cube, cards)?,
