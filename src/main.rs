@@ -1,3 +1,5 @@
 //! Arguments and exit codes.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(stillair::cli::main())
+}

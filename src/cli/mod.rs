@@ -1,5 +1,19 @@
 //! Commands: arguments in, exit codes out. One file per command: `XArgs` (clap) and `run(XArgs, &Settings) -> Result<(), CliError>`.
 
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings;
+
+mod config;
+mod flags;
+mod process;
+mod replay;
+mod report;
+mod simulate;
+mod work;
+
 /// Why a command ends without success, by exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -22,5 +36,72 @@ impl CliError {
             Self::Usage(_) => 2,
             Self::Config(_) => 64,
         }
+    }
+}
+
+impl From<settings::SettingsError> for CliError {
+    fn from(error: settings::SettingsError) -> Self {
+        Self::Config(error.to_string())
+    }
+}
+
+/// Takes the seeing out of survey exposures: PSF, deconvolution, renormalised catalogues.
+#[derive(Debug, Parser)]
+#[command(name = "stillair", version, about, max_term_width = 120)]
+struct Cli {
+    /// Configuration file (TOML); without it ./stillair.toml or ./config/stillair.toml if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What is logged on standard error: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Process(process::ProcessArgs),
+    Replay(replay::ReplayArgs),
+    Simulate(simulate::SimulateArgs),
+    /// Show or check the configuration in force
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// List the catalogue's flags: bit, name, meaning
+    Flags,
+    /// List the catalogue's columns: name, type, unit, UCD, meaning
+    Columns,
+}
+
+/// Runs the program on the process's arguments; what it returns is the exit code.
+pub fn main() -> u8 {
+    // Clap itself ends the process with 2 on bad usage and 0 on --help.
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("stillair: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
+        .map_err(|error| CliError::Usage(format!("--log {}: {error}", cli.log)))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = cli.config.as_deref();
+    match &cli.command {
+        Command::Config(command) => return config::run(command, config),
+        Command::Flags => return flags::print_flags(),
+        Command::Columns => return flags::print_columns(),
+        _ => {}
+    }
+    let settings = settings::load(config)?.settings;
+    match cli.command {
+        Command::Process(args) => process::run(&args, &settings),
+        Command::Replay(args) => replay::run(&args, &settings),
+        Command::Simulate(args) => simulate::run(&args, &settings.deconv),
+        Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

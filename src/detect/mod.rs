@@ -1,4 +1,18 @@
-//! Background and sources.
+//! Background and sources: SExtractor's method through the SEP library.
+
+mod background;
+mod catalogue;
+mod error;
+mod find;
+mod measure;
+mod sep;
+mod settings;
+
+pub use background::{Background, background};
+pub use catalogue::{CatalogDetections, CatalogPosition, from_catalog};
+pub use error::DetectError;
+pub use find::detect;
+pub use settings::{BackgroundSettings, DetectKernel, DetectSettings};
 
 use crate::catalog::Flags;
 
@@ -11,7 +25,7 @@ pub struct Detection {
     pub x: f64,
     /// Row of the flux-weighted (windowed) centroid, 0-based.
     pub y: f64,
-    /// Total flux in an elliptical (Kron) aperture, image units.
+    /// Total flux in an elliptical (Kron) aperture, image units; NaN where no pixel of the aperture is usable.
     pub flux: f64,
     /// Error of `flux` from the background noise, image units.
     pub flux_err: f64,
@@ -38,6 +52,11 @@ pub struct Detection {
 pub struct Detections {
     /// The sources, in order of the segmentation labels.
     pub sources: Vec<Detection>,
-    /// 0 = sky, i + 1 = pixel of `sources[i]`; axes (row = y, column = x).
+    /// 0 = sky, i + 1 = pixel of `sources[i]`; axes (row = y, column = x). With a given catalogue (see [`from_catalog`])
+    /// -1 = pixel of an object that the catalogue does not hold.
     pub segmentation: ndarray::Array2<i32>,
+}
+
+fn same_shape(plane: &'static str, expected: (usize, usize), got: (usize, usize)) -> Result<(), DetectError> {
+    if expected == got { Ok(()) } else { Err(DetectError::ShapeMismatch { plane, expected, got }) }
 }

@@ -1,6 +1,85 @@
 //! Layered configuration: built-in defaults < TOML file < `STILLAIR__SECTION__KEY` environment.
+//!
+//! Each section is declared (with its defaults and units) by the module it configures; this room composes and reads them.
+
+mod load;
+
+use crate::archive::CatalogColumns;
+use crate::deconv::DeconvSettings;
+use crate::detect::{BackgroundSettings, DetectSettings};
+use crate::fits::ReadSettings;
+use crate::network::NetworkSettings;
+use crate::photometry::{RenormaliseSettings, StructureSettings};
+use crate::psf::PsfSettings;
+use crate::stamp::StampSettings;
+
+pub use load::{Loaded, SettingsError, load, load_from};
 
 /// Everything that can be configured; each section is declared by the module it configures.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {}
+pub struct Settings {
+    /// How exposures are read.
+    pub read: ReadSettings,
+    /// Which columns of a given catalogue are meant.
+    pub catalog: CatalogColumns,
+    /// How the sky is estimated.
+    pub background: BackgroundSettings,
+    /// How sources are found.
+    pub detect: DetectSettings,
+    /// How the PSF is fitted and judged.
+    pub psf: PsfSettings,
+    /// How stamps are cut.
+    pub stamp: StampSettings,
+    /// The Tikhonov step.
+    pub deconv: DeconvSettings,
+    /// The network and where it runs.
+    pub network: NetworkSettings,
+    /// The amplitude fit.
+    pub renorm: RenormaliseSettings,
+    /// The search for false structure.
+    pub structure: StructureSettings,
+    /// From when on a row is flagged.
+    pub quality: QualitySettings,
+    /// What is written, and where.
+    pub output: OutputSettings,
+}
+
+/// From when on a row is flagged.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QualitySettings {
+    /// Reduced chi-square of the residual above which a row is flagged `RESIDUAL_STRUCTURE`.
+    pub chi2_reduced: f64,
+    /// Correlation of neighbouring residual pixels, in standard deviations of white noise, above which a row is flagged
+    /// `RESIDUAL_STRUCTURE`.
+    pub lag1_significance: f64,
+    /// Share of false small-scale structure above which a row is flagged `FALSE_STRUCTURE`.
+    pub false_structure: f64,
+}
+
+impl Default for QualitySettings {
+    fn default() -> Self {
+        Self { chi2_reduced: 1.5, lag1_significance: 5.0, false_structure: 0.1 }
+    }
+}
+
+/// What is written, and where.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputSettings {
+    /// Folder below which each exposure gets a folder of its own.
+    pub directory: std::path::PathBuf,
+    /// Whether stamp cubes are written.
+    pub stamps: bool,
+    /// Whether pictures are written.
+    pub pictures: bool,
+    /// Objects shown on the picture sheet.
+    pub sheet_objects: usize,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self { directory: "out".into(), stamps: true, pictures: true, sheet_objects: 12 }
+    }
+}

@@ -1,0 +1,67 @@
+"""Stamps as `stillair simulate --stamps` writes them: a folder with
+
+tikhonov.npy (N, n, n) f32   Tikhonov estimate on the target grid, flux per target pixel
+truth.npy    (N, n, n) f32   the sky as seen with the target Gaussian, flux per target pixel
+psf.npy      (N, n, n) f32   effective PSF, unit sum, centred on n/2 (not needed by XDense)
+table.csv                    one row per stamp: noise_sigma, sky_sigma, psf_fwhm, snr, flux, kind, seed, ...
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .normalise import scale_of
+
+NUMBERS = ("noise_sigma", "sky_sigma", "psf_fwhm", "snr", "flux")
+
+
+@dataclass
+class Stamps:
+    """Stamps and their table; arrays are memory-mapped, axes (stamp, row, column)."""
+
+    folder: Path
+    tikhonov: np.ndarray
+    truth: np.ndarray
+    noise_sigma: np.ndarray
+    sky_sigma: np.ndarray
+    psf_fwhm: np.ndarray
+    snr: np.ndarray
+    flux: np.ndarray
+    kind: np.ndarray
+    scale: np.ndarray
+
+    def __len__(self):
+        return len(self.scale)
+
+    @property
+    def side(self) -> int:
+        return self.tikhonov.shape[-1]
+
+
+def read(folder) -> Stamps:
+    """Read one folder; raises ValueError that names the file and what is wrong with it."""
+    folder = Path(folder)
+    tikhonov = np.load(folder / "tikhonov.npy", mmap_mode="r")
+    truth = np.load(folder / "truth.npy", mmap_mode="r")
+    if tikhonov.ndim != 3 or tikhonov.shape[1] != tikhonov.shape[2]:
+        raise ValueError(f"{folder}/tikhonov.npy: shape {tikhonov.shape}, expected (N, n, n)")
+    if truth.shape != tikhonov.shape:
+        raise ValueError(f"{folder}/truth.npy: shape {truth.shape}, expected {tikhonov.shape} as in tikhonov.npy")
+    with open(folder / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(row for row in file if not row.startswith("#")))
+    if len(rows) != len(tikhonov):
+        raise ValueError(f"{folder}/table.csv: {len(rows)} rows, expected {len(tikhonov)}")
+    missing = [name for name in (*NUMBERS, "kind") if name not in rows[0]]
+    if missing:
+        raise ValueError(f"{folder}/table.csv: no column {', '.join(missing)}; it has {', '.join(rows[0])}")
+    column = {name: np.array([float(row[name] or "nan") for row in rows]) for name in NUMBERS}
+    kind = np.array([row["kind"] for row in rows])
+    scale = np.concatenate(
+        [scale_of(tikhonov[i : i + 1024], column["noise_sigma"][i : i + 1024]) for i in range(0, len(tikhonov), 1024)]
+    )
+    bad = ~(np.isfinite(scale) & (scale > 0))
+    if bad.any():
+        raise ValueError(f"{folder}: {bad.sum()} stamps without a positive finite scale, first is row {np.argmax(bad)}")
+    return Stamps(folder, tikhonov, truth, kind=kind, scale=scale, **column)

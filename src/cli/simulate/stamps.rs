@@ -1,0 +1,98 @@
+//! Training stamps as NumPy files.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::{CliError, SimulateArgs, WORK, failed, make_folder, progress};
+use crate::archive::atomic::AtomicFile;
+use crate::archive::npy::NpyWriter;
+use crate::deconv::DeconvSettings;
+use crate::simulate::stamps::{StampSettings, TrainingStamp, training_stamp};
+
+/// Stamps drawn in one go, before they are written.
+const BATCH: usize = 512;
+
+pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) -> Result<(), CliError> {
+    let size = match &args.size {
+        None => 64,
+        Some(text) => text.parse().map_err(|_| {
+            CliError::Usage(format!("--size {text}: with --stamps it is one whole number, the stamp's side in pixels"))
+        })?,
+    };
+    if count == 0 {
+        return Err(CliError::Usage("--stamps 0: nothing to do, give at least 1".into()));
+    }
+    if !(16..=512).contains(&size) || size % 2 == 1 {
+        return Err(CliError::Usage(format!("--size {size}: stamps have an even side of 16 to 512 pixels")));
+    }
+    let factor = args.target_scale_factor;
+    make_folder(args)?;
+    let settings = StampSettings::for_factor(size, factor);
+    let shape = [count, size * factor, size * factor];
+    let create = |name: &str| NpyWriter::create(&args.out.join(name), &shape).map_err(failed);
+    let (mut tikhonov, mut truth, mut psf) = (create("tikhonov.npy")?, create("truth.npy")?, create("psf.npy")?);
+    let mut table = String::from(TABLE_HEAD);
+    let bar = progress(count, "stamps");
+    let started = Instant::now();
+    for first in (0..count).step_by(BATCH) {
+        let drawn: Vec<Result<TrainingStamp, _>> = (first..count.min(first + BATCH))
+            .into_par_iter()
+            .map(|i| {
+                WORK.with_borrow_mut(|(renderer, workspace)| {
+                    training_stamp(&settings, deconv, args.seed, i as u64, renderer, workspace)
+                })
+            })
+            .collect();
+        for (i, stamp) in (first..).zip(drawn) {
+            let stamp = stamp.map_err(|e| CliError::Failed(format!("stamp {i} of seed {}: {e}", args.seed)))?;
+            for (writer, plane) in
+                [(&mut tikhonov, &stamp.tikhonov), (&mut truth, &stamp.truth), (&mut psf, &stamp.psf)]
+            {
+                writer.append(plane.as_slice().unwrap_or_default()).map_err(failed)?;
+            }
+            table_row(&mut table, &stamp, args.seed, i);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    for writer in [tikhonov, truth, psf] {
+        writer.finish().map_err(failed)?;
+    }
+    write_text(&args.out.join("table.csv"), &table)?;
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{count} stamps of {0} x {0} target pixels in {1}: {seconds:.1} s, {2:.0} a second",
+        size * factor,
+        args.out.display(),
+        count as f64 / seconds
+    );
+    Ok(())
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
+    let mut file = AtomicFile::create(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.commit().map_err(failed)
+}
+
+/// Columns of table.csv; see [`TrainingStamp`] for units.
+const TABLE_HEAD: &str = "index,noise_sigma,sky_sigma,psf_fwhm,snr,flux,half_light_radius,kind,lambda,seed\n";
+
+fn table_row(table: &mut String, s: &TrainingStamp, seed: u64, index: usize) {
+    // writing to a String cannot fail
+    let _ = writeln!(
+        table,
+        "{index},{},{},{:.4},{:.4},{:.4},{:.4},{},{:.6e},{seed}",
+        s.noise_sigma,
+        s.sky_sigma,
+        s.psf_fwhm,
+        s.snr,
+        s.flux,
+        s.half_light_radius,
+        s.kind.name(),
+        s.lambda
+    );
+}

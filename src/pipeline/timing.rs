@@ -1,0 +1,53 @@
+//! Seconds per stage.
+
+use std::time::{Duration, Instant};
+
+use super::Stage;
+
+/// Wall-clock time spent in each stage of one exposure.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timings {
+    spent: [Duration; Stage::ALL.len()],
+}
+
+impl Timings {
+    /// Runs `work` and adds its wall-clock time to `stage`.
+    pub fn measure<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.add(stage, start.elapsed());
+        result
+    }
+
+    /// Adds a duration to a stage.
+    pub fn add(&mut self, stage: Stage, spent: Duration) {
+        self.spent[stage as usize] += spent;
+    }
+
+    /// (stage, seconds) in order.
+    pub fn seconds(&self) -> impl Iterator<Item = (Stage, f64)> + '_ {
+        Stage::ALL.iter().map(|&stage| (stage, self.spent[stage as usize].as_secs_f64()))
+    }
+
+    /// All stages together, seconds.
+    pub fn total(&self) -> f64 {
+        self.spent.iter().map(Duration::as_secs_f64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_add_up() {
+        let mut timings = Timings::default();
+        timings.add(Stage::Psf, Duration::from_millis(1500));
+        timings.add(Stage::Psf, Duration::from_millis(500));
+        timings.add(Stage::Archive, Duration::from_millis(250));
+        assert_eq!(timings.measure(Stage::Read, || 7), 7);
+        let psf = timings.seconds().find(|(stage, _)| *stage == Stage::Psf).map(|(_, s)| s);
+        assert_eq!(psf, Some(2.0));
+        assert!(timings.total() >= 2.25);
+    }
+}
