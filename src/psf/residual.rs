@@ -24,7 +24,7 @@ impl Fitter<'_> {
         let fwhm = scale * moffat_fwhm_ratio(self.model.beta);
         let step = STEP.max(STEP_PIXELS / scale);
         let r = (half as f64).min(3.5 * fwhm + 2.0) / scale;
-        let radial = ((((1.0 + r * r).sqrt() - 1.0) / step).ceil() as usize).clamp(4, 30);
+        let radial = ((((1.0 + r * r).sqrt() - 1.0) / step).ceil() as usize + 2).clamp(4, 32);
         ResidualBasis { step, radial, m_max: self.settings.residual_m_max.min(8), envelope: (0.75 * self.model.beta).clamp(1.0, 3.5) }
     }
 
