@@ -86,7 +86,7 @@ pub fn prepare_object(
     let n = stamp.observed.nrows();
     let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
-    let psf_fwhm = field.psf_fwhm;
+    let psf_fwhm = field.widths.at(x, y);
     let middle = (psf.nrows() / 2) as f64;
     let start = MomentsSettings {
         start_sigma: (psf_fwhm * field.factor as f64 * FWHM_TO_SIGMA).max(0.7),
