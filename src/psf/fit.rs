@@ -1,9 +1,9 @@
 //! The fit: candidates, a constant model, rising order with outlier rejection, classification of every candidate with
 //! the fitted PSF itself, residual, random field, validation.
 
+use super::classify::{Extent, ambiguous};
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
-use super::classify::{Extent, ambiguous};
 use super::select::{Candidates, candidates, size_locus};
 use super::solve::{BETA_CENTRE, ResidualPrior, held_out_scores, joint_step, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
@@ -204,7 +204,12 @@ impl Fitter<'_> {
                     if matches!(verdict, Ok(()) | Err(Rejection::Extended))
                         && let Some((d, c)) = own_shape(&info)
                     {
-                        points.push(Extent { index: k, extension: d[0], sigma: self.error_of(0, c[0][0]), snr: star.snr });
+                        points.push(Extent {
+                            index: k,
+                            extension: d[0],
+                            sigma: self.error_of(0, c[0][0]),
+                            snr: star.snr,
+                        });
                     }
                     verdict
                 }
