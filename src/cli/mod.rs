@@ -8,7 +8,11 @@ use crate::settings;
 
 mod config;
 mod flags;
+mod process;
+mod replay;
+mod report;
 mod simulate;
+mod work;
 
 /// Why a command ends without success, by exit code.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Process(process::ProcessArgs),
+    Replay(replay::ReplayArgs),
+    Simulate(simulate::SimulateArgs),
     /// Show or check the configuration in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -64,7 +71,6 @@ enum Command {
     Flags,
     /// List the catalogue's columns: name, type, unit, UCD, meaning
     Columns,
-    Simulate(simulate::SimulateArgs),
 }
 
 /// Runs the program on the process's arguments; what it returns is the exit code.
@@ -85,10 +91,17 @@ fn run(cli: Cli) -> Result<(), CliError> {
         .map_err(|error| CliError::Usage(format!("--log {}: {error}", cli.log)))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let config = cli.config.as_deref();
+    match &cli.command {
+        Command::Config(command) => return config::run(command, config),
+        Command::Flags => return flags::print_flags(),
+        Command::Columns => return flags::print_columns(),
+        _ => {}
+    }
+    let settings = settings::load(config)?.settings;
     match cli.command {
-        Command::Config(command) => config::run(&command, config),
-        Command::Flags => flags::print_flags(),
-        Command::Columns => flags::print_columns(),
-        Command::Simulate(args) => simulate::run(&args, &crate::deconv::DeconvSettings::default()),
+        Command::Process(args) => process::run(&args, &settings),
+        Command::Replay(args) => replay::run(&args, &settings),
+        Command::Simulate(args) => simulate::run(&args, &settings.deconv),
+        Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

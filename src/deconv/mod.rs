@@ -4,14 +4,17 @@
 //! grid `s` times finer than the detector's, and `K = H / G` (effective PSF over target Gaussian, in Fourier space) takes it to the
 //! observed seeing. `docs/deconvolution.md` derives what is done here.
 
+mod classical;
 mod edges;
+pub mod starlet;
 mod strength;
-mod tikhonov;
+pub mod tikhonov;
 
 use crate::failure::{Classify, FailureKind};
 use crate::fourier::FourierError;
 use crate::image::Plane;
 
+pub use classical::{richardson_lucy, wiener};
 pub use edges::cosine_taper;
 pub use tikhonov::{Deconvolver, TikhonovInput, Workspace, forward_model, tikhonov};
 
@@ -51,6 +54,18 @@ pub enum DeconvError {
     /// The object's centre is not a number.
     #[error("object's centre ({0}, {1}) is not finite")]
     Centre(f64, f64),
+    /// A wavelet transform without scales or pixels.
+    #[error(
+        "starlet transform of ({ny}, {nx}) pixels into {scales} scales: 1 to 16 scales of a plane with pixels are supported"
+    )]
+    Scales {
+        /// Scales asked for.
+        scales: usize,
+        /// Rows.
+        ny: usize,
+        /// Columns.
+        nx: usize,
+    },
     /// A transform was misused.
     #[error(transparent)]
     Fourier(#[from] FourierError),

@@ -1,7 +1,26 @@
 //! From an exposure to a catalogue.
+//!
+//! [`prepare`] does what is done once an exposure (sky, sources, PSF), [`deconvolve`] what is done for every object, in
+//! chunks, so that memory does not grow with the number of stamps; [`run`] puts reading before and the archive behind them.
 
+mod deconvolve;
 mod failure;
+mod field;
+mod header;
+mod inference;
+mod job;
+mod object;
+mod pictures;
+mod row;
 mod timing;
+mod truth;
 
+pub use deconvolve::{ObjectView, deconvolve};
 pub use failure::{Failure, Stage};
+pub use field::{Field, Given, prepare};
+pub use header::catalog_header;
+pub use inference::{Inference, InferenceError, NetworkIdentity};
+pub use job::{Context, Done, archive_name, is_done, run};
+pub use object::{Measured, ObjectError, Prepared};
 pub use timing::Timings;
+pub use truth::TruthReport;

@@ -4,14 +4,64 @@
 
 mod load;
 
+use crate::archive::CatalogColumns;
+use crate::deconv::DeconvSettings;
+use crate::detect::{BackgroundSettings, DetectSettings};
+use crate::fits::ReadSettings;
+use crate::network::NetworkSettings;
+use crate::photometry::{RenormaliseSettings, StructureSettings};
+use crate::psf::PsfSettings;
+use crate::stamp::StampSettings;
+
 pub use load::{Loaded, SettingsError, load, load_from};
 
 /// Everything that can be configured; each section is declared by the module it configures.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// How exposures are read.
+    pub read: ReadSettings,
+    /// Which columns of a given catalogue are meant.
+    pub catalog: CatalogColumns,
+    /// How the sky is estimated.
+    pub background: BackgroundSettings,
+    /// How sources are found.
+    pub detect: DetectSettings,
+    /// How the PSF is fitted and judged.
+    pub psf: PsfSettings,
+    /// How stamps are cut.
+    pub stamp: StampSettings,
+    /// The Tikhonov step.
+    pub deconv: DeconvSettings,
+    /// The network and where it runs.
+    pub network: NetworkSettings,
+    /// The amplitude fit.
+    pub renorm: RenormaliseSettings,
+    /// The search for false structure.
+    pub structure: StructureSettings,
+    /// From when on a row is flagged.
+    pub quality: QualitySettings,
     /// What is written, and where.
     pub output: OutputSettings,
+}
+
+/// From when on a row is flagged.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QualitySettings {
+    /// Reduced chi-square of the residual above which a row is flagged `RESIDUAL_STRUCTURE`.
+    pub chi2_reduced: f64,
+    /// Correlation of neighbouring residual pixels, in standard deviations of white noise, above which a row is flagged
+    /// `RESIDUAL_STRUCTURE`.
+    pub lag1_significance: f64,
+    /// Share of false small-scale structure above which a row is flagged `FALSE_STRUCTURE`.
+    pub false_structure: f64,
+}
+
+impl Default for QualitySettings {
+    fn default() -> Self {
+        Self { chi2_reduced: 1.5, lag1_significance: 5.0, false_structure: 0.1 }
+    }
 }
 
 /// What is written, and where.

@@ -170,6 +170,11 @@ fn reach(source: &Detection, settings: &StampSettings) -> f64 {
     isophote.max(light)
 }
 
+/// Side of the stamp that [`cut`] gives a source, detector pixels.
+pub fn side_for(source: &Detection, settings: &StampSettings) -> usize {
+    stamp_size(reach(source, settings), settings).0
+}
+
 /// Cuts the stamp of one source; pure, and callable from many threads at once.
 pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result<Stamp, StampError> {
     let source = check(input, index, settings)?;

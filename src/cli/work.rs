@@ -1,0 +1,182 @@
+//! What `process` and `replay` share: overrides on the command line, given catalogues and PSFs, the network's thread.
+
+use std::path::{Path, PathBuf};
+
+use super::CliError;
+use crate::archive::{GivenCatalog, read_given_catalog};
+use crate::detect::CatalogPosition;
+use crate::fits::{self, ExposureHandle};
+use crate::pipeline::{Context, Failure, Given, Inference, Stage, archive_name};
+use crate::psf::PsfModel;
+use crate::settings::Settings;
+
+/// Settings that the command line can change.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Overrides {
+    /// Folder for the outputs; each exposure gets a folder of its own below it
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Measure the objects of this catalogue (FITS, Parquet, CSV; ra/dec or x/y) instead of detecting
+    #[arg(long, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+    /// Use this PSF (.psf) instead of fitting one
+    #[arg(long, value_name = "FILE")]
+    pub psf: Option<PathBuf>,
+    /// Network: the name of a folder below models/, or "none" for the Tikhonov image alone
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// FWHM of the target PSF, arcsec
+    #[arg(long, value_name = "ARCSEC")]
+    pub target_fwhm: Option<f64>,
+    /// Pixel scale of the target grid, arcsec: the detector's, or a 2nd, 3rd or 4th part of it
+    #[arg(long, value_name = "ARCSEC")]
+    pub target_scale: Option<f64>,
+}
+
+impl Overrides {
+    /// The settings with those overrides that need no exposure.
+    pub fn apply(&self, settings: &Settings) -> Result<Settings, CliError> {
+        let mut settings = settings.clone();
+        if let Some(out) = &self.out {
+            settings.output.directory.clone_from(out);
+        }
+        if let Some(model) = &self.model {
+            settings.network.name.clone_from(model);
+        }
+        for (option, value) in [("--target-fwhm", self.target_fwhm), ("--target-scale", self.target_scale)] {
+            if value.is_some_and(|v| !(v.is_finite() && v > 0.0)) {
+                return Err(CliError::Usage(format!("{option} must be a positive number of arcsec")));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The settings for an exposure of this pixel scale: the target grid and PSF in its pixels.
+    fn for_scale(&self, settings: &Settings, pixel_scale: Option<f64>) -> Result<Settings, CliError> {
+        let mut settings = settings.clone();
+        if self.target_fwhm.is_none() && self.target_scale.is_none() {
+            return Ok(settings);
+        }
+        let scale = pixel_scale.ok_or_else(|| {
+            CliError::Failed(
+                "--target-fwhm and --target-scale are in arcsec, but the exposure's pixel scale is unknown; \
+                 set read.pixel_scale in the configuration"
+                    .into(),
+            )
+        })?;
+        if let Some(target) = self.target_scale {
+            let factor = scale / target;
+            if (factor - factor.round()).abs() > 0.02 || !(1.0..=4.0).contains(&factor.round()) {
+                return Err(CliError::Usage(format!(
+                    "--target-scale {target}: the exposure's pixels are {scale:.4} arcsec, so {scale:.4}, {:.4}, {:.4} or {:.4} can be had",
+                    scale / 2.0,
+                    scale / 3.0,
+                    scale / 4.0
+                )));
+            }
+            settings.deconv.factor = factor.round() as usize;
+        }
+        if let Some(target) = self.target_fwhm {
+            // With the grid left to the rule, the narrower target decides: two target pixels or more per FWHM.
+            if settings.deconv.factor == 0 {
+                settings.deconv.factor = ((2.0 * scale / target).ceil() as usize).clamp(1, 4);
+            }
+            settings.deconv.target_fwhm = target / scale * settings.deconv.factor as f64;
+        }
+        Ok(settings)
+    }
+}
+
+/// The exposures of a file.
+pub fn exposures(file: &Path, settings: &Settings) -> Result<Vec<ExposureHandle>, String> {
+    fits::list_exposures(file, &settings.read).map_err(|error| error.to_string())
+}
+
+/// What all exposures of a command share.
+#[derive(Debug, Clone)]
+pub struct Base {
+    settings: Settings,
+    overrides: Overrides,
+    inference: Option<Inference>,
+    catalog: Option<GivenCatalog>,
+    psf: Option<PsfModel>,
+    truth: Option<PathBuf>,
+}
+
+/// Loads the network and what was given; errors are those of the command as a whole.
+pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>) -> Result<Base, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let catalog = match &overrides.catalog {
+        Some(file) => Some(read_given_catalog(file, &settings.catalog).map_err(|error| failed(&error))?),
+        None => None,
+    };
+    let psf = match &overrides.psf {
+        Some(file) => {
+            return Err(CliError::Failed(format!("{}: reading a given PSF is not there yet", file.display())));
+        }
+        None => None,
+    };
+    let inference = Inference::start(&settings.network).map_err(|error| failed(&error))?;
+    Ok(Base {
+        settings: settings.clone(),
+        overrides: overrides.clone(),
+        inference,
+        catalog,
+        psf,
+        truth: truth.map(Path::to_path_buf),
+    })
+}
+
+/// Why an exposure could not be started or finished.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The pipeline failed.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// Command line and exposure do not fit together.
+    #[error(transparent)]
+    Cli(#[from] CliError),
+}
+
+impl Base {
+    /// The context for one exposure: target grid in its pixels, given positions through its WCS.
+    pub fn for_exposure(&self, handle: &ExposureHandle) -> Result<Context, WorkError> {
+        let arcsec = self.overrides.target_fwhm.is_some() || self.overrides.target_scale.is_some();
+        let mut given = Given { positions: None, psf: self.psf.clone() };
+        let mut settings = self.settings.clone();
+        if arcsec || self.catalog.is_some() {
+            let exposure = fits::read(handle, &settings.read)
+                .map_err(|error| Failure::new(&archive_name(handle), Stage::Read, &error))?;
+            settings = self.overrides.for_scale(&settings, exposure.pixel_scale())?;
+            if let Some(catalog) = &self.catalog {
+                given.positions = Some(positions(catalog, exposure.wcs.as_ref())?);
+            }
+        }
+        Ok(Context { settings, inference: self.inference.clone(), given, truth: self.truth.clone() })
+    }
+}
+
+/// Pixel positions of a given catalogue: its own, else through the WCS.
+fn positions(catalog: &GivenCatalog, wcs: Option<&crate::sky::Wcs>) -> Result<Vec<CatalogPosition>, CliError> {
+    catalog
+        .objects
+        .iter()
+        .map(|object| {
+            // The sky is preferred: a survey's pixel columns may belong to another image.
+            let through_wcs = object.sky.and_then(|(ra, dec)| wcs?.sky_to_pixel(ra, dec));
+            let (x, y) = match (through_wcs, object.pixel, object.sky) {
+                (Some(position), _, _) | (None, Some(position), _) => position,
+                // A place on the sky that the projection does not reach lies outside the image.
+                (None, None, Some(_)) if wcs.is_some() => (f64::NAN, f64::NAN),
+                _ => {
+                    return Err(CliError::Failed(
+                        "the catalogue gives ra and dec only, but the exposure has no usable WCS; add columns x and y \
+                         (FITS pixels)"
+                            .into(),
+                    ));
+                }
+            };
+            Ok(CatalogPosition { id: object.id, x, y })
+        })
+        .collect()
+}

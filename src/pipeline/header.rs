@@ -1,0 +1,82 @@
+//! What a catalogue says of its exposure.
+
+use sha2::{Digest, Sha256};
+
+use super::{Field, NetworkIdentity};
+use crate::catalog::{CatalogHeader, PsfSummary, Units};
+use crate::exposure::Exposure;
+use crate::settings::Settings;
+
+/// The catalogue's header for an exposure, its field and the configuration in force.
+pub fn catalog_header(
+    exposure: &Exposure,
+    field: &Field,
+    source: &str,
+    network: Option<&NetworkIdentity>,
+    settings: &Settings,
+) -> CatalogHeader {
+    let (rows, columns) = exposure.shape();
+    let pixel_scale = exposure.pixel_scale();
+    let target_fwhm = settings.deconv.target_fwhm;
+    CatalogHeader {
+        source: Some(source.to_string()),
+        layout: Some(exposure.layout.clone()),
+        instrument: exposure.instrument.clone(),
+        band: exposure.band.clone(),
+        exposure_time: exposure.exposure_time,
+        columns,
+        rows,
+        zero_point: exposure.zero_point,
+        pixel_scale,
+        units: Units {
+            flux: if exposure.zero_point.is_some() { "nJy".into() } else { "adu".into() },
+            angular: pixel_scale.is_some(),
+        },
+        target_fwhm_pixels: target_fwhm,
+        target_fwhm_arcsec: pixel_scale.map(|scale| target_fwhm * scale / field.factor as f64),
+        target_factor: field.factor,
+        psf: psf_summary(field, pixel_scale),
+        network: network.map(|n| n.name.clone()),
+        network_sha: network.map(|n| n.sha256.clone()),
+        inference: network.map(|n| n.inference.clone()),
+        config_hash: Some(config_hash(settings)),
+        notes: field.notes.clone(),
+        ..CatalogHeader::new(&exposure.id)
+    }
+}
+
+fn psf_summary(field: &Field, pixel_scale: Option<f64>) -> PsfSummary {
+    let known = |value: f64| value.is_finite().then_some(value);
+    let mut summary = PsfSummary {
+        fwhm_pixels: known(field.psf_fwhm),
+        fwhm_arcsec: pixel_scale.and_then(|scale| known(field.psf_fwhm * scale)),
+        ..PsfSummary::default()
+    };
+    let Some(report) = &field.psf_report else {
+        summary.quality = "given".into();
+        return summary;
+    };
+    summary.e1 = known(report.e1);
+    summary.e2 = known(report.e2);
+    summary.order = u32::try_from(report.order).ok();
+    summary.stars_used = report.used;
+    summary.stars_reserved = report.reserved;
+    summary.stars_rejected = report.rejected.iter().map(|(_, count)| count).sum();
+    summary.reserved_size_residual = known(report.size_residual.mean);
+    summary.reserved_size_scatter = known(report.size_residual.rms);
+    summary.reserved_e1_residual = known(report.e1_residual.mean);
+    summary.reserved_e2_residual = known(report.e2_residual.mean);
+    summary.reserved_chi2 = known(report.chi2_reserved);
+    summary.quality = report.quality.name().into();
+    summary.fallback.clone_from(&report.fallback);
+    summary
+}
+
+/// SHA-256 of the settings that decide what a catalogue holds (where it is written does not).
+pub fn config_hash(settings: &Settings) -> String {
+    let mut deciding = settings.clone();
+    deciding.output = Default::default();
+    deciding.network.threads = 0;
+    let text = toml::to_string(&deciding).unwrap_or_default();
+    hex::encode(Sha256::digest(text.as_bytes()))
+}

@@ -1,0 +1,175 @@
+//! One exposure from its file to the archive.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::header::config_hash;
+use super::pictures::Pictures;
+use super::{Failure, Given, Inference, ObjectView, Stage, Timings, TruthReport, catalog_header, deconvolve, prepare};
+use crate::archive::{self, ArchiveError, ExposurePaths, ExposureSummary, StampFile, StampPlanes, StampRecord};
+use crate::catalog::{Catalog, CatalogHeader};
+use crate::fits::{self, ExposureHandle};
+use crate::settings::Settings;
+use crate::stamp;
+
+/// What all exposures of a run share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Configuration in force.
+    pub settings: Settings,
+    /// The network's thread; `None` where none is to run.
+    pub inference: Option<Inference>,
+    /// Given positions and PSF.
+    pub given: Given,
+    /// Truth table; without it one beside the exposure (`X.truth.fits`) is used if there is one.
+    pub truth: Option<PathBuf>,
+}
+
+/// A finished exposure.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Its catalogue.
+    pub catalog: Catalog,
+    /// Its summary, as written.
+    pub summary: ExposureSummary,
+    /// Where everything lies.
+    pub paths: ExposurePaths,
+    /// Seconds per stage.
+    pub timings: Timings,
+    /// Comparison with the truth, where it is known.
+    pub truth: Option<TruthReport>,
+}
+
+/// The name of an exposure's folder, known before it is read: the file's stem and, where a file holds several exposures, the
+/// detector's name.
+pub fn archive_name(handle: &ExposureHandle) -> String {
+    let file = handle.image.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = [".gz", ".fz", ".fits", ".fit", ".fts"]
+        .iter()
+        .fold(file.as_str(), |name, ending| name.strip_suffix(ending).unwrap_or(name));
+    if handle.name.is_empty() { stem.to_string() } else { format!("{stem}-{}", handle.name) }
+}
+
+/// Whether an earlier run finished this exposure with the same program, configuration and network.
+///
+/// A folder that another file filled is not done.
+pub fn is_done(handle: &ExposureHandle, context: &Context) -> bool {
+    let paths = ExposurePaths::new(&context.settings.output.directory, &archive_name(handle));
+    let wanted = CatalogHeader {
+        config_hash: Some(config_hash(&context.settings)),
+        network_sha: context.inference.as_ref().map(|i| i.identity().sha256.clone()),
+        ..CatalogHeader::new(archive_name(handle))
+    };
+    let source = handle.image.path.display().to_string();
+    matches!(ExposureSummary::read(&paths), Ok(Some(summary))
+        if summary.header.source.as_deref() == Some(source.as_str()) && summary.stale(paths.folder(), &wanted).is_none())
+}
+
+/// Reads, processes and archives one exposure. Its folder gets the summary last: where that is, everything is.
+pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> {
+    let settings = &context.settings;
+    let mut timings = Timings::default();
+    let name = archive_name(handle);
+    let exposure = timings.measure(Stage::Read, || {
+        fits::read(handle, &settings.read).map_err(|error| Failure::new(&name, Stage::Read, &error))
+    })?;
+    let field = prepare(&exposure, &context.given, settings, &mut timings)?;
+    let identity = context.inference.as_ref().map(Inference::identity);
+    let source = handle.image.path.display().to_string();
+    let header = catalog_header(&exposure, &field, &source, identity, settings);
+
+    let archived = |error: ArchiveError| Failure::new(&name, Stage::Archive, &error);
+    let paths = ExposurePaths::new(&settings.output.directory, &name);
+    paths.prepare().map_err(archived)?;
+    let mut stamps = StampFiles::create(&paths, &header, &field, settings).map_err(archived)?;
+    let mut pictures = Pictures::new(&field, settings);
+    let catalog =
+        deconvolve(&exposure, &field, header, context.inference.as_ref(), settings, &mut timings, &mut |object| {
+            pictures.object(&object);
+            stamps.put(&object)
+        })?;
+
+    let truth_file = context.truth.clone().or_else(|| TruthReport::beside(&handle.image.path));
+    let truth = match truth_file {
+        Some(file) => Some(TruthReport::compare(&file, &catalog).map_err(archived)?),
+        None => None,
+    };
+    let start = std::time::Instant::now();
+    stamps.finish().map_err(archived)?;
+    archive::write_catalog_parquet(&paths.catalog_parquet(), &catalog).map_err(archived)?;
+    archive::write_catalog_fits(&paths.catalog_fits(), &catalog).map_err(archived)?;
+    pictures.write(&paths, &exposure, &field, &catalog, truth.as_ref()).map_err(archived)?;
+    timings.add(Stage::Archive, start.elapsed());
+    let seconds: BTreeMap<String, f64> = timings.seconds().map(|(stage, s)| (stage.name().to_string(), s)).collect();
+    let mut summary = ExposureSummary::new(&catalog, &paths, seconds).map_err(archived)?;
+    if let Some(truth) = &truth {
+        if let Ok(value) = serde_json::to_value(truth) {
+            summary.more.insert("truth".into(), value);
+        }
+    }
+    summary.write(&paths).map_err(archived)?;
+    Ok(Done { catalog, summary, paths, timings, truth })
+}
+
+/// The stamp files of an exposure, one a stamp size.
+struct StampFiles {
+    files: BTreeMap<usize, StampFile>,
+    /// Position of each source in its file.
+    place: Vec<usize>,
+}
+
+impl StampFiles {
+    fn create(
+        paths: &ExposurePaths,
+        header: &CatalogHeader,
+        field: &super::Field,
+        settings: &Settings,
+    ) -> Result<Self, ArchiveError> {
+        let mut ids: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
+        let mut place = Vec::with_capacity(field.detections.sources.len());
+        if settings.output.stamps {
+            for source in &field.detections.sources {
+                let list = ids.entry(stamp::side_for(source, &settings.stamp)).or_default();
+                place.push(list.len());
+                list.push(source.id);
+            }
+        }
+        let files = ids
+            .into_iter()
+            .map(|(side, ids)| Ok((side, StampFile::create(&paths.stamps(side), header, side, ids)?)))
+            .collect::<Result<_, ArchiveError>>()?;
+        Ok(Self { files, place })
+    }
+
+    fn put(&mut self, object: &ObjectView<'_>) -> Result<(), ArchiveError> {
+        let stamp = &object.prepared.stamp;
+        let (Some(&place), Some(file)) = (self.place.get(object.index), self.files.get_mut(&stamp.observed.nrows()))
+        else {
+            return Ok(());
+        };
+        let tikhonov = &object.prepared.deconvolved;
+        let psf = super::object::centred_psf(&object.prepared.psf, tikhonov.image.nrows());
+        let record = StampRecord {
+            id: object.row.id,
+            ra: object.row.ra,
+            dec: object.row.dec,
+            centre: stamp.centre,
+            corner: (stamp.bounds.x0, stamp.bounds.y0),
+            sigma: stamp.sigma,
+            noise_sigma: tikhonov.noise_sigma,
+            flags: object.row.flags,
+        };
+        let planes = StampPlanes {
+            deconvolved: &object.measured.image,
+            observed: &stamp.observed,
+            psf: &psf,
+            tikhonov: &tikhonov.image,
+            residual: &object.measured.residual,
+        };
+        file.put(place, record, planes)
+    }
+
+    fn finish(self) -> Result<(), ArchiveError> {
+        self.files.into_values().try_for_each(StampFile::finish)
+    }
+}

@@ -1,0 +1,202 @@
+//! What is done for every object: stamp, Tikhonov step, amplitude, shape, residual tests.
+
+use ndarray::{Array2, s};
+
+use super::Field;
+use crate::catalog::Flags;
+use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace};
+use crate::image::Plane;
+use crate::network::NetworkInput;
+use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings};
+use crate::psf::PsfError;
+use crate::settings::Settings;
+use crate::stamp::{self, Stamp, StampError, StampInput};
+
+/// Sigma of a Gaussian = FWHM * this.
+const FWHM_TO_SIGMA: f64 = 0.424_660_900_144_009_5;
+
+/// Why an object got no stamp or no deconvolved image; the exposure goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// No stamp.
+    #[error(transparent)]
+    Stamp(#[from] StampError),
+    /// No PSF at its place.
+    #[error(transparent)]
+    Psf(#[from] PsfError),
+    /// No deconvolution.
+    #[error(transparent)]
+    Deconv(#[from] DeconvError),
+}
+
+/// An object up to the network. Planes on the target grid have side n * factor.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Its cut-out.
+    pub stamp: Stamp,
+    /// Effective PSF on the target grid, odd side, centred, sum 1.
+    pub psf: Plane,
+    /// FWHM of the PSF at the object, detector pixels.
+    pub psf_fwhm: f64,
+    /// Moments of the PSF at the object, on the target grid.
+    pub psf_moments: Option<Moments>,
+    /// The Tikhonov step's result.
+    pub deconvolved: Deconvolved,
+}
+
+/// An object's final planes and numbers.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Final image at the target PSF, scaled to the observed pixels, target grid.
+    pub image: Plane,
+    /// Observed minus re-convolved final image minus the fitted sky, detector grid.
+    pub residual: Plane,
+    /// The amplitude fit; `None` where it failed.
+    pub amplitude: Option<Amplitude>,
+    /// Flux = amplitude times the model's sum, image units; NaN where the fit failed.
+    pub flux: f64,
+    /// Its standard error.
+    pub flux_err: f64,
+    /// Moments of the final image, target pixels; `None` where they did not converge.
+    pub moments: Option<Moments>,
+    /// Half-light radius of the final image, target pixels.
+    pub half_light: Option<HalfLight>,
+    /// Small-scale structure that the data reject.
+    pub structure: Option<FalseStructure>,
+    /// Flags from measuring.
+    pub flags: Flags,
+}
+
+/// Cuts, evaluates the PSF and deconvolves one source.
+pub fn prepare_object(
+    field: &Field,
+    gain: Option<f64>,
+    index: usize,
+    settings: &Settings,
+    workspace: &mut Workspace,
+) -> Result<Prepared, ObjectError> {
+    let input = StampInput {
+        image: &field.subtracted,
+        mask: &field.mask,
+        sky_rms: &field.sky_rms,
+        gain,
+        detections: &field.detections,
+    };
+    let stamp = stamp::cut(&input, index, &settings.stamp)?;
+    let n = stamp.observed.nrows();
+    let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
+    let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
+    let psf_fwhm = field.psf_fwhm;
+    let middle = (psf.nrows() / 2) as f64;
+    let start = MomentsSettings {
+        start_sigma: (psf_fwhm * field.factor as f64 * FWHM_TO_SIGMA).max(0.7),
+        ..MomentsSettings::default()
+    };
+    let psf_moments = photometry::adaptive_moments(&psf, None, None, (middle, middle), &start).ok();
+    let source = field.detections.sources.get(index);
+    let deconvolved = workspace.tikhonov(
+        &TikhonovInput {
+            observed: &stamp.observed,
+            psf: &psf,
+            centre: stamp.centre,
+            sigma: stamp.sigma,
+            flux: source.map_or(f64::NAN, |s| s.flux),
+            half_light_radius: source.map_or(f64::NAN, |s| s.half_light_radius),
+        },
+        field.factor,
+        &settings.deconv,
+    )?;
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved })
+}
+
+/// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
+pub fn centred_psf(psf: &Plane, side: usize) -> Plane {
+    let mut grid = Array2::zeros((side, side));
+    let half = psf.nrows() / 2;
+    let corner = (side / 2).saturating_sub(half);
+    let length = psf.nrows().min(side - corner);
+    grid.slice_mut(s![corner..corner + length, corner..corner + length]).assign(&psf.slice(s![..length, ..length]));
+    grid
+}
+
+/// What a network is given of an object.
+pub fn network_input(prepared: &Prepared, factor: usize) -> NetworkInput {
+    let side = prepared.deconvolved.image.nrows();
+    NetworkInput {
+        tikhonov: prepared.deconvolved.image.clone(),
+        psf: centred_psf(&prepared.psf, side),
+        noise_sigma: prepared.deconvolved.noise_sigma,
+        sky_sigma: prepared.stamp.sigma / (factor * factor) as f64,
+    }
+}
+
+/// Refits the amplitude of a deconvolved image to the observed pixels, measures it and tests what is left.
+pub fn measure(
+    prepared: &Prepared,
+    output: &Plane,
+    factor: usize,
+    settings: &Settings,
+    workspace: &mut Workspace,
+) -> Result<Measured, ObjectError> {
+    let Prepared { stamp, psf, deconvolved, .. } = prepared;
+    let target_fwhm = settings.deconv.target_fwhm;
+    let model = workspace.forward_model(output, psf, stamp.centre, factor, target_fwhm)?;
+    let mut flags = Flags::empty();
+    let amplitude = photometry::renormalise(&stamp.observed, &stamp.weight, &[&model], &settings.renorm)
+        .inspect_err(|error| flags |= error.flag())
+        .ok();
+    let (alpha, alpha_err, sky) =
+        amplitude.as_ref().map_or((1.0, f64::NAN, 0.0), |fit| (fit.alpha, fit.alpha_err, fit.sky));
+    let image = output.mapv(|v| (f64::from(v) * alpha) as f32);
+    let mut residual = stamp.observed.clone();
+    residual.zip_mut_with(&model, |r, &m| *r = (f64::from(*r) - alpha * f64::from(m) - sky) as f32);
+    let sum: f64 = output.iter().map(|&v| f64::from(v)).sum();
+    let (flux, flux_err) =
+        if amplitude.is_some() { (alpha * sum, alpha_err * sum.abs()) } else { (f64::NAN, f64::NAN) };
+    flags.set(Flags::NEGATIVE, flux < 0.0);
+
+    let centre = (image.nrows() / 2) as f64;
+    let start =
+        MomentsSettings { start_sigma: (target_fwhm * FWHM_TO_SIGMA).max(0.7) * 1.5, ..MomentsSettings::default() };
+    // The noise of the Tikhonov step bounds that of the network's output from above.
+    let noise = Some(deconvolved.noise_sigma * alpha.abs());
+    let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
+        .inspect_err(|error| flags |= error.flag())
+        .ok();
+    let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+    if half_light.is_none() {
+        flags |= Flags::SHAPE_FAILED;
+    }
+    let structure = false_structure(&image, prepared, &residual, factor, settings, workspace);
+    if let Some(structure) = &structure {
+        flags.set(Flags::FALSE_STRUCTURE, structure.score > settings.quality.false_structure);
+    }
+    if let Some(fit) = &amplitude {
+        let unlike = fit.chi2_reduced > settings.quality.chi2_reduced
+            || fit.lag1_significance > settings.quality.lag1_significance;
+        flags.set(Flags::RESIDUAL_STRUCTURE, unlike);
+    }
+    Ok(Measured { image, residual, amplitude, flux, flux_err, moments, half_light, structure, flags })
+}
+
+/// Third starlet scale of the output, tested patch by patch against the residual; `None` where it cannot be computed.
+fn false_structure(
+    image: &Plane,
+    prepared: &Prepared,
+    residual: &Plane,
+    factor: usize,
+    settings: &Settings,
+    workspace: &mut Workspace,
+) -> Option<FalseStructure> {
+    const SCALE: usize = 3;
+    let scales = crate::deconv::starlet::transform(image, SCALE).ok()?;
+    let third = scales.details.get(SCALE - 1)?;
+    let workspace = std::cell::RefCell::new(workspace);
+    let reconvolve = |plane: &Plane| {
+        workspace
+            .borrow_mut()
+            .forward_model(plane, &prepared.psf, prepared.stamp.centre, factor, settings.deconv.target_fwhm)
+            .unwrap_or_else(|_| Plane::zeros(residual.dim()))
+    };
+    photometry::false_structure(third, None, residual, &prepared.stamp.weight, &reconvolve, &settings.structure).ok()
+}
