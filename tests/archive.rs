@@ -203,7 +203,7 @@ proptest! {
 #[test]
 fn documentation_is_in_step_with_the_tables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/catalogue.md");
-    let text = stillair::catalog::text::catalogue_markdown();
+    let text = stillair::catalog::text::catalogue_markdown() + &stillair::archive::given_markdown();
     if std::env::var_os("STILLAIR_WRITE_DOCS").is_some() {
         std::fs::write(&path, &text).expect("write the documentation");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ArchiveError;
 use super::atomic::write_file;
-use super::fits_cards::{Cards, pad};
+use super::fits_cards::{Cards, pad, printable};
 use crate::catalog::columns::MISSING_INT;
 use crate::catalog::flags::FLAG_TABLE;
 use crate::catalog::{COLUMNS, Catalog, CatalogHeader, CatalogRow, Kind, Units, Value};
@@ -69,7 +69,7 @@ fn width(kind: Kind, rows: &[CatalogRow], get: fn(&CatalogRow) -> Value) -> usiz
         Kind::Small => 4,
         Kind::Text => {
             let longest = rows.iter().filter_map(|row| match get(row) {
-                Value::Text(Some(text)) => Some(text.len()),
+                Value::Text(Some(text)) => Some(text.chars().count()),
                 _ => None,
             });
             longest.max().unwrap_or(0).max(1)
@@ -84,7 +84,7 @@ fn put(bytes: &mut Vec<u8>, value: Value, width: usize) {
         Value::Small(v) => bytes.extend_from_slice(&v.unwrap_or(MISSING_INT).to_be_bytes()),
         Value::Text(v) => {
             let end = bytes.len() + width;
-            bytes.extend_from_slice(v.as_deref().unwrap_or("").as_bytes());
+            bytes.extend(v.as_deref().unwrap_or("").chars().map(printable));
             bytes.resize(end, b' ');
         }
     }
