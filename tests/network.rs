@@ -228,7 +228,8 @@ fn check_finds_an_example_that_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("smooth");
     std::fs::create_dir_all(copy.join("example")).unwrap();
-    for file in ["card.toml", "model.onnx", "example/tikhonov.npy", "example/noise_sigma.npy", "example/sky_sigma.npy"] {
+    for file in ["card.toml", "model.onnx", "example/tikhonov.npy", "example/noise_sigma.npy", "example/sky_sigma.npy"]
+    {
         std::fs::copy(golden("network/smooth").join(file), copy.join(file)).unwrap();
     }
     std::fs::copy(copy.join("example/tikhonov.npy"), copy.join("example/expected.npy")).unwrap();

@@ -68,6 +68,9 @@ enum Command {
     /// Show or check the configuration in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// List or check networks
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// List the catalogue's flags: bit, name, meaning
     Flags,
     /// List the catalogue's columns: name, type, unit, UCD, meaning
@@ -102,6 +105,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Process(args) => process::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
+        Command::Models(command) => models::run(&command, &settings.network),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
         Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }

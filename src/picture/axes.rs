@@ -215,7 +215,7 @@ impl Plot {
             }
         }
         let inside = enter <= leave && a.0.is_finite() && b.0.is_finite() && a.1.is_finite() && b.1.is_finite();
-        inside.then_some( ((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
+        inside.then_some(((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
     }
 
     /// Frame, ticks on all four sides pointing inwards, tick labels, axis labels. To be drawn after the data.

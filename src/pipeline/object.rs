@@ -130,18 +130,19 @@ pub fn network_input(prepared: &Prepared, factor: usize) -> NetworkInput {
     }
 }
 
-/// The Tikhonov image within the object's reach, falling to 0 over half of that again. Beyond it the image is noise, which would
-/// count in the flux with the weight of the whole stamp; a network's output needs no such window.
-pub fn windowed(prepared: &Prepared, factor: usize) -> Plane {
-    let image = &prepared.deconvolved.image;
+/// A deconvolved image within the object's reach, falling to 0 over half of that again. Beyond it there is only noise, or what a
+/// network left of it, which would count in the flux with the weight of the whole stamp.
+pub fn windowed(image: &Plane, prepared: &Prepared, factor: usize) -> Plane {
     let centre = (image.nrows() / 2) as f64;
     let inner = prepared.stamp.reach * factor as f64;
     let width = (0.5 * inner).max(1.0);
-    Plane::from_shape_fn(image.dim(), |(j, i)| {
+    let mut inside = image.clone();
+    for ((j, i), value) in inside.indexed_iter_mut() {
         let out = ((i as f64 - centre).hypot(j as f64 - centre) - inner) / width;
         let weight = 0.5 + 0.5 * (std::f64::consts::PI * out.clamp(0.0, 1.0)).cos();
-        (weight * f64::from(image.get((j, i)).copied().unwrap_or(0.0))) as f32
-    })
+        *value = (weight * f64::from(*value)) as f32;
+    }
+    inside
 }
 
 /// Refits the amplitude of a deconvolved image to the observed pixels, measures it and tests what is left.

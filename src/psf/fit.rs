@@ -345,7 +345,10 @@ impl Fitter<'_> {
         }
         self.start_from(mode);
         if std::env::var("PSFDEV").is_ok() {
-            eprintln!("locus {mode:.3} +- {width:.3} first {}", stars.iter().filter(|s| s.status == StarStatus::Used).count());
+            eprintln!(
+                "locus {mode:.3} +- {width:.3} first {}",
+                stars.iter().filter(|s| s.status == StarStatus::Used).count()
+            );
         }
         for _ in 0..4 {
             if self.core_step(stars).is_none() {
@@ -374,7 +377,13 @@ impl Fitter<'_> {
             }
             self.choose_order(stars);
             if std::env::var("PSFDEV").is_ok() {
-                eprintln!("round {round} order {} beta {:.3} scale {:.3} used {}", self.model.order, self.model.beta, self.model.core[0][0].exp(), stars.iter().filter(|s| s.status == StarStatus::Used).count());
+                eprintln!(
+                    "round {round} order {} beta {:.3} scale {:.3} used {}",
+                    self.model.order,
+                    self.model.beta,
+                    self.model.core[0][0].exp(),
+                    stars.iter().filter(|s| s.status == StarStatus::Used).count()
+                );
             }
         }
         for _ in 0..2 {
