@@ -1,5 +1,7 @@
 //! Reading of what cannot or can hardly be read: every error names the file, says what is wrong and what to do.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -81,6 +83,9 @@ fn truncated_files() {
     assert!(text.contains("truncated") && text.contains("ERR"), "{text}");
     let text = error_of(whole[..2880 * 3].to_vec());
     assert!(text.contains("truncated") && text.contains("SCI"), "{text}");
+    // Within the error plane's header: without it the file would look whole, only poorer.
+    let text = error_of(whole[..2880 * 8 + 400].to_vec());
+    assert!(text.contains("cut off"), "{text}");
     let text = error_of(whole[..2000].to_vec());
     assert!(text.contains("not a FITS file"), "{text}");
 }
@@ -200,6 +205,21 @@ fn noise_planes_under_the_wrong_name() {
         let exposure = read_planes(&[("SCI", image.clone()), (name, constant(value))]);
         assert!(!exposure.notes.iter().any(|n| n.contains("scatter")), "{name} = {value}: {:?}", exposure.notes);
     }
+}
+
+#[test]
+fn planes_of_the_images_own_group_come_first() {
+    let image = noise(64, 64, 1.0);
+    let planes = [
+        ("PSF_IMAGE", image.clone()),
+        ("BKG_RMS", Array2::from_elem((64, 64), 1.5)),
+        ("IMAGE", image),
+        ("RMS", Array2::ones((64, 64))),
+    ];
+    let file = FitsFile::from_bytes("groups.fits", mef(&planes)).expect("a file");
+    let handles = list_in(&file, Path::new("groups.fits"), &ReadSettings::default()).expect("one exposure");
+    let found: Vec<_> = handles.iter().map(|h| (h.image.hdu, h.noise.as_ref().map(|(_, plane)| plane.hdu))).collect();
+    assert_eq!(found, [(3, Some(4))]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! World coordinates against astropy, and round trips.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::golden;

@@ -22,6 +22,8 @@ pub struct TruthObject {
     pub flux: f64,
     /// Whether it is a star.
     pub star: bool,
+    /// Signal-to-noise ratio; NaN if not given.
+    pub snr: f64,
     /// Half-light radius before the PSF, detector pixels; NaN if not given.
     pub half_light_radius: f64,
     /// Ellipticity along the pixel axes, before the PSF; NaN if not given.
@@ -46,7 +48,7 @@ impl TruthTable {
     }
 }
 
-/// Reads the truth that goes with an exposure; `None` if there is none. Needs columns `x`, `y`, `flux`; takes `id`, `star` (or
+/// Reads the truth that goes with an exposure; `None` if there is none. Needs columns `x`, `y`, `flux`; takes `id`, `snr`, `star` (or
 /// `kind`, text beginning with `s` for a star), `half_light_radius`, `e1`, `e2` where they are.
 pub fn read_truth(exposure: &Path) -> Result<Option<TruthTable>, ArchiveError> {
     if let Ok(mut file) = FitsFile::open(exposure, MAX_TABLE_BYTES)
@@ -87,7 +89,7 @@ fn table(table: &Table) -> Result<TruthTable, ArchiveError> {
     } else {
         vec![false; table.rows()]
     };
-    let (radius, e1, e2) = (or_nan("half_light_radius")?, or_nan("e1")?, or_nan("e2")?);
+    let (snr, radius, e1, e2) = (or_nan("snr")?, or_nan("half_light_radius")?, or_nan("e1")?, or_nan("e2")?);
     let mut objects = Vec::with_capacity(table.rows());
     for ((((&id, &x), &y), &flux), &star) in ids.iter().zip(&x).zip(&y).zip(&flux).zip(&star) {
         let i = objects.len();
@@ -98,6 +100,7 @@ fn table(table: &Table) -> Result<TruthTable, ArchiveError> {
             y: y - 1.0,
             flux,
             star,
+            snr: at(&snr),
             half_light_radius: at(&radius),
             e1: at(&e1),
             e2: at(&e2),

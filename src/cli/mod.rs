@@ -8,6 +8,7 @@ use crate::settings;
 
 mod config;
 mod flags;
+mod models;
 mod process;
 mod replay;
 mod report;

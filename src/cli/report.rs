@@ -124,11 +124,15 @@ fn lines(done: &Done) -> Vec<String> {
 }
 
 fn truth_lines(truth: &TruthReport, say: &mut impl FnMut(&str, String)) {
+    let report = &truth.report;
     say(
         "truth",
-        format!("{} of {} true objects matched, {} of them sound", truth.matched, truth.true_objects, truth.sound),
+        format!(
+            "{} of {} true objects matched ({} of them left out for their flags), completeness {:.3}, purity {:.3}",
+            report.matched, report.truth, report.excluded, report.completeness, report.purity
+        ),
     );
-    for bin in &truth.bins {
+    for bin in report.bins.iter().filter(|bin| bin.flux_bias.count > 0) {
         let range = match bin.snr_to {
             Some(to) => format!("SNR {:.0}-{to:.0}", bin.snr_from),
             None => format!("SNR > {:.0}", bin.snr_from),
@@ -136,12 +140,13 @@ fn truth_lines(truth: &TruthReport, say: &mut impl FnMut(&str, String)) {
         say(
             "",
             format!(
-                "{range:<12} {:>5} objects: flux bias {:+6.2} %, scatter {:5.2} %, pulls {:+.2} +- {:.2}",
-                bin.objects,
-                100.0 * bin.bias,
-                100.0 * bin.scatter,
-                bin.pull_median,
-                bin.pull_scatter
+                "{range:<12} {:>5} objects: flux bias {:+6.2} %, scatter {:5.2} %; pulls {:+.2} +- {:.2}; completeness {:.3}",
+                bin.flux_bias.count,
+                100.0 * bin.flux_bias.median,
+                100.0 * bin.flux_bias.scatter,
+                bin.pulls.median,
+                bin.pulls.scatter,
+                bin.completeness
             ),
         );
     }

@@ -98,8 +98,8 @@ impl RiskTerms {
     pub fn binned(&self) -> RiskTerms {
         // The upper bits of a positive float are its binary exponent and leading fraction: a logarithm for free.
         const SHIFT: u32 = 20;
-        const LOWEST: f32 = 1e-14;
-        const HIGHEST: f32 = 1e10;
+        const LOWEST: f32 = 1e-12;
+        const HIGHEST: f32 = 1e8;
         let base = LOWEST.to_bits() >> SHIFT;
         const BINS: usize = 1 + ((HIGHEST.to_bits() >> SHIFT) - (LOWEST.to_bits() >> SHIFT)) as usize;
         // Sums of `square`, `linear` and `square * T`, whose ratio to the first is where the bin lies.
@@ -113,6 +113,9 @@ impl RiskTerms {
             }
         }
         let mut out = RiskTerms::default();
+        for v in [&mut out.num, &mut out.reg, &mut out.square, &mut out.linear] {
+            v.reserve(BINS);
+        }
         for (i, bin) in bins.iter().enumerate().filter(|(_, b)| b[0] != 0.0 || b[1] != 0.0) {
             let edge = |i: u32| f32::from_bits((i + base) << SHIFT);
             let (low, high) = (edge(i as u32), edge(i as u32 + 1));

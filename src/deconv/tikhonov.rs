@@ -131,7 +131,7 @@ pub struct Deconvolver {
     gain: Vec<f32>,
     /// sum_k |H_k|^2 (G_k omega_k)^2 on the coarse half spectrum: the output's share of the noise at q, times the denominator squared.
     noise: Vec<f32>,
-    /// |H|^2 of the alias nearest to frequency 0 on the coarse half spectrum.
+    /// |H|^2 of the alias nearest to frequency 0 on the coarse half spectrum; for factor 1 it is `terms.num`.
     main: Vec<f32>,
     /// One column of the observed spectrum, divided.
     column: Vec<Amplitude>,
@@ -259,7 +259,6 @@ impl Deconvolver {
                 let power = h.norm_sqr();
                 (*num, *gain, *noise) = (power, power * t, power * w);
             }
-            self.main.copy_from_slice(&self.terms.num);
             return;
         }
         let (response, omega, target_gain, spread) = (&self.response, &self.omega, &self.target_gain, &self.spread);
@@ -422,7 +421,8 @@ impl Deconvolver {
     /// Calls `f(multiplicity, qx, gain, main, observed, square, linear)` for every column of the observed half spectrum.
     fn each_column(&mut self, mut f: impl FnMut(f32, usize, &[f32], &[f32], &[Amplitude], &mut [f32], &mut [f32])) {
         let n = self.n;
-        let powers = self.gain.chunks_exact(n).zip(self.main.chunks_exact(n)).zip(self.observed.chunks_exact(n));
+        let main = if self.factor == 1 { &self.terms.num } else { &self.main };
+        let powers = self.gain.chunks_exact(n).zip(main.chunks_exact(n)).zip(self.observed.chunks_exact(n));
         let out = self.terms.square.chunks_exact_mut(n).zip(self.terms.linear.chunks_exact_mut(n));
         for (qx, (((gain, main), observed), (square, linear))) in powers.zip(out).enumerate() {
             f(multiplicity(qx, n) as f32, qx, gain, main, observed, square, linear);

@@ -37,6 +37,18 @@ pub fn read_with(file: &mut FitsFile, handle: &ExposureHandle, settings: &ReadSe
         let problem = format!("{nx} x {ny} pixels, at least {MIN_SIDE} a side are needed");
         return Err(unusable(problem, "give a larger cut-out"));
     }
+    let damage = file.defect();
+    if let Some(reason) = &damage
+        && (handle.noise.is_none() || handle.mask.is_none())
+    {
+        // The plane that seems to be missing may be what is damaged.
+        let behind = file.hdus().last().map(super::file::HduInfo::label).unwrap_or_default();
+        return Err(FitsError::Corrupt {
+            path: file.path().to_string(),
+            hdu: format!("behind {behind}"),
+            reason: reason.clone(),
+        });
+    }
     let cards = file.cards(hdu)?;
     let mut notes = Vec::new();
     let mut mask = blank_bad_pixels(&mut image);
@@ -100,7 +112,7 @@ pub fn read_with(file: &mut FitsFile, handle: &ExposureHandle, settings: &ReadSe
     if zero_point.is_none() {
         notes.push("no zero point in the header: fluxes stay in image units (set [read] zero_point)".into());
     }
-    if let Some(defect) = file.defect() {
+    if let Some(defect) = damage {
         notes.push(format!("the file is damaged behind its last readable HDU: {defect}"));
     }
     Ok(Exposure {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::object::{Measured, ObjectError, Prepared, measure, network_input, prepare_object};
+use super::object::{Measured, ObjectError, Prepared, measure, network_input, prepare_object, windowed};
 use super::row::{RowContext, add_measured, add_prepared, detected_row};
 use super::{Failure, Field, Inference, Stage, Timings};
 use crate::archive::ArchiveError;
@@ -67,8 +67,8 @@ pub fn deconvolve(
             .zip(&outputs)
             .map(|(prepared, output)| {
                 let prepared = prepared.as_ref().ok()?;
-                let image = output.as_ref().unwrap_or(&prepared.deconvolved.image);
-                Some(WORKSPACE.with_borrow_mut(|work| measure(prepared, image, field.factor, settings, work)))
+                let image = output.clone().unwrap_or_else(|| windowed(prepared, field.factor));
+                Some(WORKSPACE.with_borrow_mut(|work| measure(prepared, &image, field.factor, settings, work)))
             })
             .collect();
         timings.add(Stage::Renorm, start.elapsed());

@@ -89,11 +89,8 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
             stamps.put(&object)
         })?;
 
-    let truth_file = context.truth.clone().or_else(|| TruthReport::beside(&handle.image.path));
-    let truth = match truth_file {
-        Some(file) => Some(TruthReport::compare(&file, &catalog).map_err(archived)?),
-        None => None,
-    };
+    let truth_file = context.truth.as_deref().unwrap_or(&handle.image.path);
+    let truth = TruthReport::compare(truth_file, &catalog).map_err(archived)?;
     let start = std::time::Instant::now();
     stamps.finish().map_err(archived)?;
     archive::write_catalog_parquet(&paths.catalog_parquet(), &catalog).map_err(archived)?;

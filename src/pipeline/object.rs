@@ -86,7 +86,7 @@ pub fn prepare_object(
     let n = stamp.observed.nrows();
     let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
-    let psf_fwhm = field.psf_fwhm;
+    let psf_fwhm = field.widths.at(x, y);
     let middle = (psf.nrows() / 2) as f64;
     let start = MomentsSettings {
         start_sigma: (psf_fwhm * field.factor as f64 * FWHM_TO_SIGMA).max(0.7),
@@ -128,6 +128,20 @@ pub fn network_input(prepared: &Prepared, factor: usize) -> NetworkInput {
         noise_sigma: prepared.deconvolved.noise_sigma,
         sky_sigma: prepared.stamp.sigma / (factor * factor) as f64,
     }
+}
+
+/// The Tikhonov image within the object's reach, falling to 0 over half of that again. Beyond it the image is noise, which would
+/// count in the flux with the weight of the whole stamp; a network's output needs no such window.
+pub fn windowed(prepared: &Prepared, factor: usize) -> Plane {
+    let image = &prepared.deconvolved.image;
+    let centre = (image.nrows() / 2) as f64;
+    let inner = prepared.stamp.reach * factor as f64;
+    let width = (0.5 * inner).max(1.0);
+    Plane::from_shape_fn(image.dim(), |(j, i)| {
+        let out = ((i as f64 - centre).hypot(j as f64 - centre) - inner) / width;
+        let weight = 0.5 + 0.5 * (std::f64::consts::PI * out.clamp(0.0, 1.0)).cos();
+        (weight * f64::from(image.get((j, i)).copied().unwrap_or(0.0))) as f32
+    })
 }
 
 /// Refits the amplitude of a deconvolved image to the observed pixels, measures it and tests what is left.

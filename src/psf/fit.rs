@@ -1,9 +1,9 @@
 //! The fit: candidates, a constant model, rising order with outlier rejection, classification of every candidate with
 //! the fitted PSF itself, residual, random field, validation.
 
+use super::classify::{Extent, ambiguous};
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
-use super::classify::{Extent, ambiguous};
 use super::select::{Candidates, candidates, size_locus};
 use super::solve::{BETA_CENTRE, ResidualPrior, held_out_scores, joint_step, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
@@ -204,7 +204,12 @@ impl Fitter<'_> {
                     if matches!(verdict, Ok(()) | Err(Rejection::Extended))
                         && let Some((d, c)) = own_shape(&info)
                     {
-                        points.push(Extent { index: k, extension: d[0], sigma: self.error_of(0, c[0][0]), snr: star.snr });
+                        points.push(Extent {
+                            index: k,
+                            extension: d[0],
+                            sigma: self.error_of(0, c[0][0]),
+                            snr: star.snr,
+                        });
                     }
                     verdict
                 }
@@ -339,6 +344,9 @@ impl Fitter<'_> {
             };
         }
         self.start_from(mode);
+        if std::env::var("PSFDEV").is_ok() {
+            eprintln!("locus {mode:.3} +- {width:.3} first {}", stars.iter().filter(|s| s.status == StarStatus::Used).count());
+        }
         for _ in 0..4 {
             if self.core_step(stars).is_none() {
                 return false;
@@ -365,6 +373,9 @@ impl Fitter<'_> {
                 reserve(stars, self.settings.reserved_fraction);
             }
             self.choose_order(stars);
+            if std::env::var("PSFDEV").is_ok() {
+                eprintln!("round {round} order {} beta {:.3} scale {:.3} used {}", self.model.order, self.model.beta, self.model.core[0][0].exp(), stars.iter().filter(|s| s.status == StarStatus::Used).count());
+            }
         }
         for _ in 0..2 {
             if self.core_step(stars).is_none() {

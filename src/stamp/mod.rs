@@ -133,6 +133,8 @@ pub struct Stamp {
     pub sigma: f64,
     /// Object's 0-based position in stamp pixels: column, row.
     pub centre: (f64, f64),
+    /// How far the object reaches from its centre, detector pixels.
+    pub reach: f64,
     /// Share of pixels with zero weight within the object's footprint.
     pub bad_fraction: f64,
     /// What cutting has to say: EDGE, BAD_PIXELS, NEIGHBOUR, TRUNCATED ...
@@ -239,6 +241,7 @@ pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result
         weight,
         sigma,
         centre,
+        reach,
         bad_fraction: bad as f64 / area.max(1) as f64,
         flags,
     })

@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--validation-stamps", type=int, default=500, help="how many stamps are scored during training")
     one.add_argument("--start-from", type=Path, help="checkpoint.pt of another run whose weights to start from")
     one.add_argument("--no-bf16", dest="bf16", action="store_false", help="train in f32")
-    one.add_argument("--threads", type=int, default=2)
+    one.add_argument("--workers", type=int, default=1, help="processes that share every step; each takes --batch stamps")
+    one.add_argument("--threads", type=int, default=2, help="threads of one worker")
     one.add_argument("--seed", type=int, default=1)
 
     two = commands.add_parser("export", help="write model.onnx and example/*.npy and check parity with PyTorch")

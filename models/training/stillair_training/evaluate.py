@@ -36,10 +36,27 @@ def evaluate(model: Path, data: Path, out: Path | None, pictures: Path | None):
     print(metrics.table(result))
     for kind, entry in by_kind.items():
         print(f"{kind}: {entry}")
+    print("for card.toml:")
+    print(bins_toml(result))
     if out:
         Path(out).write_text(json.dumps(result, indent=1) + "\n")
     if pictures:
         sheet(stamps, estimate, Path(pictures))
+
+
+def bins_toml(result) -> str:
+    """The figures as the card holds them."""
+    return "\n".join(
+        f"""[[validation.bins]]
+snr = [{b['snr'][0]:.1f}, {b['snr'][1]:.1f}]
+objects = {b['objects']}
+nmse_tikhonov = {b['nmse_median_tikhonov']:.4f}
+nmse = {b['nmse_median_network']:.4f}
+flux_bias = {b['flux_bias_network']:.4f}
+flux_scatter = {b['flux_scatter_network']:.4f}
+"""
+        for b in result["bins"]
+    )
 
 
 def sheet(stamps, estimate, path: Path, rows_per_bin: int = 1):

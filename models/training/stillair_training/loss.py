@@ -2,7 +2,8 @@
 
   L = sum_p w (x - t)^2 / D  +  BETA (sum_p v (x - t))^2 / D_F
 
-x output, t truth, w = 0.2 + exp(-r^2 / 2 8^2) and v = exp(-r^2 / 2 12^2), r = distance in target pixels from the object's centre.
+x output, t truth, w = 0.1 + exp(-r^2 / 2 6^2) + 2 exp(-r^2 / 2 2.5^2) and v = exp(-r^2 / 2 12^2), r = distance in target
+pixels from the object's centre.
 
 D   = 0.01 S + N     N = noise_sigma^2 sum w, S = max(sum w tikhonov^2 - N, 0)
 D_F = 0.0003 F^2 + N_F   N_F = sky_sigma^2 sum v^2, F = sum v tikhonov
@@ -15,7 +16,7 @@ the estimate away from the mean of the possible skies, and the fluxes with it.
 import numpy as np
 
 BETA = 0.1
-PIXEL_FLOOR, PIXEL_SIGMA, FLUX_SIGMA = 0.2, 8.0, 12.0
+PIXEL_FLOOR, PIXEL_SIGMA, CORE_WEIGHT, CORE_SIGMA, FLUX_SIGMA = 0.1, 6.0, 2.0, 2.5, 12.0
 SIGNAL_SHARE, FLUX_SHARE = 0.01, 0.0003
 
 
@@ -23,7 +24,7 @@ def windows(side: int):
     """(w, v), both (side, side) f32."""
     axis = np.arange(side) - side // 2
     r2 = axis[:, None] ** 2 + axis[None, :] ** 2
-    w = PIXEL_FLOOR + np.exp(-r2 / (2 * PIXEL_SIGMA**2))
+    w = PIXEL_FLOOR + np.exp(-r2 / (2 * PIXEL_SIGMA**2)) + CORE_WEIGHT * np.exp(-r2 / (2 * CORE_SIGMA**2))
     v = np.exp(-r2 / (2 * FLUX_SIGMA**2))
     return w.astype(np.float32), v.astype(np.float32)
 

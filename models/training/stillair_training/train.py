@@ -8,6 +8,7 @@ import copy
 import csv
 import json
 import math
+import socket
 import time
 from pathlib import Path
 
@@ -24,35 +25,37 @@ LOG_FIELDS = ("step", "seconds", "rate", "train_loss", "train_pixels", "train_fl
 class Batches:
     """The batch of every step, made from the seed and the step alone."""
 
-    def __init__(self, sets, batch: int, crop: int, seed: int):
+    def __init__(self, sets, batch: int, crop: int, seed: int, worker: int = 0, workers: int = 1):
         self.sets, self.batch, self.crop, self.seed = sets, batch, crop, seed
+        self.worker, self.workers = worker, workers
         self.index = np.concatenate([np.stack([np.full(len(s), k), np.arange(len(s))], 1) for k, s in enumerate(sets)])
         self.denominators = [losses.denominators(s) for s in sets]
         self.side = sets[0].side
         self.windows = losses.windows(self.side)
         self.per_epoch = len(self.index) // batch
 
-    def rows(self, step: int):
-        epoch, k = divmod(step, self.per_epoch)
+    def rows(self, turn: int):
+        epoch, k = divmod(turn, self.per_epoch)
         if getattr(self, "_epoch", None) != epoch:
             self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.index))
         return self.index[self._order[k * self.batch : (k + 1) * self.batch]]
 
     def __call__(self, step: int):
-        rng = np.random.default_rng((self.seed, 7, step))
+        turn = step * self.workers + self.worker
+        rng = np.random.default_rng((self.seed, 7, turn))
         c = self.crop
         x, t = np.empty((self.batch, c, c), np.float32), np.empty((self.batch, c, c), np.float32)
         w, v = np.empty_like(x), np.empty_like(x)
         d, d_flux = np.empty(self.batch, np.float32), np.empty(self.batch, np.float32)
-        for i, (k, row) in enumerate(self.rows(step)):
+        for i, (k, row) in enumerate(self.rows(turn)):
             s = self.sets[k]
             # The object's centre, n/2, stays at least a quarter of the crop away from the crop's border.
             low, high = max(0, self.side // 2 - 3 * c // 4), min(self.side - c, self.side // 2 - c // 4)
             top, left = rng.integers(low, high + 1, 2)
-            turn, flip = rng.integers(4), rng.integers(2)
+            quarter, flip = rng.integers(4), rng.integers(2)
             cut = (slice(top, top + c), slice(left, left + c))
             for out, image in ((x[i], s.tikhonov[row]), (t[i], s.truth[row]), (w[i], self.windows[0]), (v[i], self.windows[1])):
-                part = np.rot90(image[cut], turn)
+                part = np.rot90(image[cut], quarter)
                 out[:] = part[:, ::-1] if flip else part
             x[i] /= s.scale[row]
             t[i] /= s.scale[row]
@@ -111,6 +114,38 @@ def refresh_norms(model, sets, seed: int, stamps: int = 2048, batch: int = 64):
 
 def train(args):
     """`stillair_training train xdense`."""
+    if args.workers == 1:
+        return work(0, args)
+    # Where cores are shared with others, single-threaded processes waste less than one process whose threads wait for each other.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        args.port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(work, (args,), nprocs=args.workers)
+
+
+def average_gradients(model, workers: int):
+    """The mean over the workers, in place: a step on `workers` batches as on one of that many times the size."""
+    gradients = [p.grad for p in model.parameters()]
+    flat = torch.cat([g.flatten() for g in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= workers
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients])):
+        gradient.copy_(part.view_as(gradient))
+
+
+def agree(value: float, workers: int) -> float:
+    """The first worker's value, for all."""
+    if workers == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64)
+    torch.distributed.broadcast(shared, 0)
+    return shared.item()
+
+
+def work(worker: int, args):
+    """One worker; the first one validates, reports and saves."""
+    if args.workers > 1:
+        torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{args.port}", rank=worker, world_size=args.workers)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     out = Path(args.out)
@@ -119,7 +154,7 @@ def train(args):
     held_out = dataset.read(args.validation)
     if args.crop % SIDE_MULTIPLE or args.crop > sets[0].side:
         raise ValueError(f"--crop {args.crop}: must be a multiple of {SIDE_MULTIPLE} and at most {sets[0].side}")
-    batches = Batches(sets, args.batch, args.crop, args.seed)
+    batches = Batches(sets, args.batch, args.crop, args.seed, worker, args.workers)
     rows = np.linspace(0, len(held_out) - 1, min(args.validation_stamps, len(held_out))).astype(int)
 
     model = XDense().to(memory_format=torch.channels_last)
@@ -137,12 +172,13 @@ def train(args):
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step, before = state["step"], state["seconds"]
-        print(f"resuming {out} at step {step}", flush=True)
+        print(f"worker {worker} resumes {out} at step {step}", flush=True)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("run",)}
     settings |= {"trainable_parameters": trainable_parameters(model), "training_stamps": len(batches.index), "torch": torch.__version__}
-    (out / "settings.json").write_text(json.dumps(settings, indent=1, default=str) + "\n")
     log = out / "log.csv"
-    if step == 0 or not log.exists():
+    if worker == 0:
+        (out / "settings.json").write_text(json.dumps(settings, indent=1, default=str) + "\n")
+    if worker == 0 and (step == 0 or not log.exists()):
         log.write_text(",".join(LOG_FIELDS) + "\n")
 
     start = time.monotonic()
@@ -161,7 +197,7 @@ def train(args):
         # The decay follows the steps, or the clock where that runs out first.
         progress = step / args.steps
         if args.minutes:
-            progress = max(progress, seconds() / (60 * args.minutes))
+            progress = max(progress, agree(seconds() / (60 * args.minutes), args.workers))
         if progress >= 1:
             break
         warm = min(1.0, (step + 1) / args.warm_up)
@@ -173,11 +209,15 @@ def train(args):
         total, pixels, flux = losses.loss(forward(model, x, args.bf16), t, w, v, d, d_flux)
         optimiser.zero_grad(set_to_none=True)
         total.backward()
+        if args.workers > 1:
+            average_gradients(model, args.workers)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if not torch.isfinite(total):
             raise FloatingPointError(f"the loss is {total.item()} at step {step}; resume from {checkpoint} with a lower --rate")
         optimiser.step()
         step += 1
+        if worker > 0:
+            continue
         keep = min(args.averaging, (1 + step) / (10 + step))
         with torch.no_grad():
             theirs = model.state_dict()
@@ -192,11 +232,13 @@ def train(args):
             report(log, step, seconds(), rate, running, scores)
             running[:] = 0
             save()
+    if worker > 0:
+        return
     refresh_norms(average, sets, args.seed)
     report(log, step, seconds(), 0.0, running, validate(average, held_out, rows))
     save()
     draw_curves(log, out / "curves.png")
-    print(f"done: {step} steps, {step * args.batch} stamps, {seconds() / 60:.1f} minutes", flush=True)
+    print(f"done: {step} steps, {step * args.batch * args.workers} stamps, {seconds() / 60:.1f} minutes", flush=True)
 
 
 def report(log, step, seconds, rate, running, scores):
