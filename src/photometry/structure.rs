@@ -13,13 +13,15 @@ pub struct StructureSettings {
     pub threshold: f64,
     /// Fewest pixels of a structure.
     pub min_pixels: usize,
+    /// Most structures tested, most energetic first: each costs a convolution. The rest count as untested.
+    pub max_structures: usize,
     /// The data reject a structure if they want less than half of it, at this many standard deviations.
     pub rejection: f64,
 }
 
 impl Default for StructureSettings {
     fn default() -> Self {
-        Self { threshold: 3.0, min_pixels: 4, rejection: 3.0 }
+        Self { threshold: 3.0, min_pixels: 4, max_structures: 12, rejection: 3.0 }
     }
 }
 
@@ -32,7 +34,7 @@ pub struct FalseStructure {
     pub structures: usize,
     /// Structures that the data reject.
     pub rejected: usize,
-    /// Structures too faint on the observed pixels to be tested; they count as not rejected.
+    /// Structures too faint on the observed pixels to be tested, or beyond `max_structures`; they count as not rejected.
     pub untested: usize,
 }
 
@@ -57,8 +59,17 @@ pub fn false_structure(
     let level = settings.threshold * sigma;
     let mut result = FalseStructure { score: 0.0, structures: 0, rejected: 0, untested: 0 };
     let (mut energy, mut rejected_energy) = (0.0, 0.0);
-    for patch in patches(scale, level) {
-        if patch.len() < settings.min_pixels {
+    let mut found: Vec<(f64, Vec<(usize, usize)>)> = patches(scale, level)
+        .into_iter()
+        .filter(|patch| patch.len() >= settings.min_pixels)
+        .map(|patch| (patch.iter().map(|&i| f64::from(scale[i]).powi(2)).sum(), patch))
+        .collect();
+    found.sort_by(|l, r| r.0.total_cmp(&l.0).then_with(|| l.1.cmp(&r.1)));
+    for (order, (own, patch)) in found.into_iter().enumerate() {
+        result.structures += 1;
+        energy += own;
+        if order >= settings.max_structures {
+            result.untested += 1;
             continue;
         }
         let mut alone = Plane::zeros(scale.dim());
@@ -67,7 +78,6 @@ pub fn false_structure(
         }
         let model = reconvolve(&alone);
         same_shape("reconvolved structure", residual, &model)?;
-        let own: f64 = patch.iter().map(|&i| f64::from(scale[i]).powi(2)).sum();
         let (mut projected, mut norm) = (0.0, 0.0);
         for ((&r, &w), &m) in residual.iter().zip(weight).zip(&model) {
             let w = usable_weight(r, w);
@@ -76,8 +86,6 @@ pub fn false_structure(
                 norm += w * f64::from(m) * f64::from(m);
             }
         }
-        result.structures += 1;
-        energy += own;
         if norm.sqrt() <= settings.rejection {
             result.untested += 1;
         } else {
