@@ -83,7 +83,7 @@ pub struct GivenCatalog {
 /// Reads a given catalogue: a FITS binary table (in any HDU), Parquet, or text (CSV, tab- or blank-separated with a header line,
 /// ECSV, SExtractor's ASCII_HEAD). The kind of file is told by its content.
 pub fn read_given_catalog(path: &Path, columns: &CatalogColumns) -> Result<GivenCatalog, ArchiveError> {
-    let mut source = TableSource::open(path, |names| position_columns(names, columns).is_some())?;
+    let source = TableSource::open(path, |names| position_columns(names, columns).is_some())?;
     let names = source.names().to_vec();
     let Some(found) = position_columns(&names, columns) else { return Err(not_found(path, &source, columns)) };
     let mut notes = Vec::new();

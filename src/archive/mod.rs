@@ -14,6 +14,7 @@ mod stamps;
 mod summary;
 mod table_meta;
 mod table_source;
+mod truth;
 
 pub use catalog_fits::{catalog_fits_bytes, read_catalog_fits, write_catalog_fits};
 pub use catalog_parquet::{
@@ -24,3 +25,4 @@ pub use given::{ACCEPTED, Accepted, CatalogColumns, GivenCatalog, GivenObject, r
 pub use paths::ExposurePaths;
 pub use stamps::{STAMP_CUBES, StampFile, StampPlanes, StampRecord};
 pub use summary::{ExposureSummary, SUMMARY_VERSION, WrittenFile};
+pub use truth::{TRUTH_HDU, TruthObject, TruthTable, read_truth};

@@ -43,7 +43,9 @@ fn lines(done: &Done) -> Vec<String> {
 
     let band = header.band.as_ref().map_or(String::new(), |b| format!(", band {b}"));
     let scale = header.pixel_scale.map_or("pixel scale unknown".into(), |s| format!("{s:.4} arcsec/px"));
-    let zero = header.zero_point.map_or("no zero point: fluxes in image units".into(), |z| format!("zero point {z:.3} mag AB"));
+    let zero = header
+        .zero_point
+        .map_or("no zero point: fluxes in image units".into(), |z| format!("zero point {z:.3} mag AB"));
     say(
         "exposure",
         format!(
@@ -69,7 +71,13 @@ fn lines(done: &Done) -> Vec<String> {
                 psf.quality
             ),
         );
-        say("stars", format!("{} used, {} reserved, {} sources rejected", psf.stars_used, psf.stars_reserved, psf.stars_rejected));
+        say(
+            "stars",
+            format!(
+                "{} used, {} reserved, {} sources rejected",
+                psf.stars_used, psf.stars_reserved, psf.stars_rejected
+            ),
+        );
         if psf.stars_reserved > 0 {
             let shape = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{v:+.4}"));
             say(
@@ -88,14 +96,12 @@ fn lines(done: &Done) -> Vec<String> {
     if let Some(fallback) = &psf.fallback {
         say("fallback", fallback.clone());
     }
-    let target = header.target_fwhm_arcsec.map_or(
-        format!("{:.2} px", header.target_fwhm_pixels / header.target_factor as f64),
-        |a| format!("{a:.3} arcsec"),
-    );
-    say(
-        "target",
-        format!("round Gaussian of FWHM {target} on a grid {} x the detector's", header.target_factor),
-    );
+    let target = header
+        .target_fwhm_arcsec
+        .map_or(format!("{:.2} px", header.target_fwhm_pixels / header.target_factor as f64), |a| {
+            format!("{a:.3} arcsec")
+        });
+    say("target", format!("round Gaussian of FWHM {target} on a grid {} x the detector's", header.target_factor));
     say(
         "network",
         match (&header.network, &header.inference) {

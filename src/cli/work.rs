@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use super::CliError;
 use crate::archive::{GivenCatalog, read_given_catalog};
 use crate::detect::CatalogPosition;
-use crate::failure::Classify;
 use crate::fits::{self, ExposureHandle};
-use crate::pipeline::{Context, Failure, Given, Inference};
+use crate::pipeline::{Context, Failure, Given, Inference, Stage, archive_name};
 use crate::psf::PsfModel;
 use crate::settings::Settings;
 
@@ -112,7 +111,9 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
         None => None,
     };
     let psf = match &overrides.psf {
-        Some(file) => Some(super::psf::read_model(file).map_err(|error| failed(&error))?),
+        Some(file) => {
+            return Err(CliError::Failed(format!("{}: reading a given PSF is not there yet", file.display())));
+        }
         None => None,
     };
     let inference = Inference::start(&settings.network).map_err(|error| failed(&error))?;
@@ -144,9 +145,8 @@ impl Base {
         let mut given = Given { positions: None, psf: self.psf.clone() };
         let mut settings = self.settings.clone();
         if arcsec || self.catalog.is_some() {
-            let exposure = fits::read(handle, &settings.read).map_err(|error| {
-                Failure::new(&handle.name, crate::pipeline::Stage::Read, &error)
-            })?;
+            let exposure = fits::read(handle, &settings.read)
+                .map_err(|error| Failure::new(&archive_name(handle), Stage::Read, &error))?;
             settings = self.overrides.for_scale(&settings, exposure.pixel_scale())?;
             if let Some(catalog) = &self.catalog {
                 given.positions = Some(positions(catalog, exposure.wcs.as_ref())?);
@@ -179,9 +179,4 @@ fn positions(catalog: &GivenCatalog, wcs: Option<&crate::sky::Wcs>) -> Result<Ve
             Ok(CatalogPosition { id: object.id, x, y })
         })
         .collect()
-}
-
-/// Whether a failed exposure is worth another try later.
-pub fn is_transient(error: &WorkError) -> bool {
-    matches!(error, WorkError::Failure(failure) if failure.kind() == crate::failure::FailureKind::Transient)
 }

@@ -16,6 +16,9 @@ use super::error::{FitsError, hdu_label};
 use crate::image::Plane;
 use crate::sky::{CardValue, Cards};
 
+/// No compressed image holds more pixels than this in a byte: gzip reaches 1000 bytes per byte.
+const MAX_PIXELS_PER_BYTE: u64 = 16_384;
+
 /// Where bytes come from: a file, or memory for a gzipped one.
 pub(super) trait Input: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Input for T {}
@@ -110,7 +113,7 @@ impl FitsFile {
                 path: name,
                 hdu: "gzip stream".into(),
                 problem: format!("inflates to more than {max_bytes} bytes"),
-                remedy: "inflate the file first, or raise max_pixels in [read]".into(),
+                remedy: "inflate the file first, or raise max_gzip_bytes in [read]".into(),
             });
         }
         Self::from_bytes(&name, bytes)
@@ -293,6 +296,12 @@ impl FitsFile {
         if pixels > max_pixels {
             let problem = format!("{nx} x {ny} pixels, more than the {max_pixels} allowed");
             return Err(unusable(problem, "cut the image, or raise max_pixels in [read]"));
+        }
+        // What a plain image promises is held against the file when it is read; a compressed one can promise anything.
+        let stored = self.reader.hdus().get(index).map_or(0, |hdu| hdu.data_bytes);
+        if pixels > stored.saturating_mul(MAX_PIXELS_PER_BYTE) {
+            let problem = format!("{nx} x {ny} pixels claimed, {stored} bytes of data there");
+            return Err(unusable(problem, "the header is damaged; fetch the file again"));
         }
         Ok((nx, ny))
     }

@@ -20,4 +20,4 @@ pub use layout::{ExposureHandle, Layout, NoiseKind, PlaneRef, is_companion, list
 pub use read::{MIN_SIDE, read, read_with};
 pub use settings::{Companions, ReadSettings};
 pub use table::{Table, TableColumn, Values, write_table};
-pub use write::{ExtraHdu, WriteLayout, write_exposure};
+pub use write::{ExtraHdu, WriteLayout, write_exposure, write_hdus};

@@ -1,6 +1,30 @@
 //! ONNX networks as plug-ins: a folder with `card.toml` and `model.onnx`.
+//!
+//! The card says what goes in and what comes out ([`Card`]); [`Runtime`] finds and loads ONNX Runtime; [`Network`] holds the file
+//! to its card and runs it; [`check`] tells the maker of a network what to change. `models/README.md` describes the plug-in.
+
+mod card;
+mod check;
+mod error;
+mod graph;
+mod normalise;
+mod npy;
+mod onnx_header;
+mod runtime;
+mod session;
+mod settings;
 
 use crate::image::Plane;
+
+pub use card::{
+    Card, DomainCard, InputCard, Normalisation, OutputCard, PlaneKind, Precision, ScalarKind, ShapeCard, Side,
+    TargetCard, ValidationBin, ValidationCard,
+};
+pub use check::{Finding, Report, Verdict, check, list};
+pub use error::{NetworkError, ObjectError};
+pub use runtime::Runtime;
+pub use session::Network;
+pub use settings::{Device, NetworkSettings};
 
 /// The planes of one object that a card can ask for; all on the target grid, same square shape, axes (row = y, column = x).
 #[derive(Debug, Clone)]

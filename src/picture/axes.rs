@@ -43,7 +43,7 @@ impl Axis {
     }
 
     /// Ticks: (value, label; empty for a minor one).
-    fn ticks(&self, wanted: f64) -> Vec<(f64, String)> {
+    pub fn ticks(&self, wanted: f64) -> Vec<(f64, String)> {
         if self.log { self.log_ticks(wanted) } else { self.linear_ticks(wanted) }
     }
 
@@ -195,7 +195,7 @@ impl Plot {
     }
 
     /// The part of a paper segment inside the frame (Liang and Barsky 1984).
-    fn cut(&self, a: (f64, f64), b: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
+    pub fn cut(&self, a: (f64, f64), b: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
         for (p, q) in [

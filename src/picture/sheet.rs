@@ -115,9 +115,8 @@ pub fn object_sheet(objects: &[SheetObject<'_>], texts: &SheetTexts) -> Result<P
     }
     let unit = if texts.pixel_unit.is_empty() { String::new() } else { format!(", {} per pixel", texts.pixel_unit) };
     let note = format!(
-        "Under each panel: values at the dark and the light end{unit}; asinh stretch, residual linear. North as in the detector frame: row 1 at the bottom."
+        "Under each panel: values at the dark and the light end{unit}; asinh stretch, residual linear. Detector frame, first row at the bottom."
     );
-    let note = note.replace("North as in the detector frame: row 1", "Detector frame, first row");
     canvas.text((24.0, height - 18.0), &note, Type::new(11.5, Rgb::GREY), Anchor::Left)?;
     canvas.finish()
 }
@@ -153,7 +152,7 @@ fn describe(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &Sheet
     Ok(())
 }
 
-/// Limits of an image panel: two sigma below zero, brightest pixel of the part shown.
+/// Limits of an image panel: 1.5 sigma below zero to the brightest pixel of the part shown, at least 10 sigma so that noise stays dark.
 struct Limits {
     low: f64,
     high: f64,
@@ -163,7 +162,7 @@ struct Limits {
 fn limits(view: &View<'_>, sigma: f64) -> Limits {
     let peak = view.values().fold(f64::NEG_INFINITY, f64::max);
     let sigma = if sigma.is_finite() && sigma > 0.0 { sigma } else { peak.abs() * 0.02 };
-    Limits { low: -2.0 * sigma, high: peak.max(5.0 * sigma), soft: 3.0 * sigma }
+    Limits { low: -1.5 * sigma, high: peak.max(10.0 * sigma), soft: 3.0 * sigma }
 }
 
 /// A square part of a plane.
@@ -223,7 +222,7 @@ fn draw_row(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &Sheet
         } else {
             let l = match i {
                 0 => limits(view, sigma),
-                1 => Limits { low: 0.0, soft: 0.01 * limits(view, 0.0).high, ..limits(view, 0.0) },
+                1 => Limits { low: 0.0, soft: 0.03 * limits(view, 0.0).high, ..limits(view, 0.0) },
                 // Tikhonov and network on one scale, so that they compare
                 _ => {
                     let (t, d) = (limits(&views[2], object.noise_sigma), limits(&views[3], object.noise_sigma));

@@ -55,9 +55,7 @@ pub fn deconvolve(
         let start = Instant::now();
         let prepared: Vec<Result<Prepared, ObjectError>> = chunk
             .par_iter()
-            .map(|&index| {
-                WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work))
-            })
+            .map(|&index| WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work)))
             .collect();
         timings.add(Stage::Tikhonov, start.elapsed());
 
@@ -111,16 +109,13 @@ fn network_outputs(
 ) -> Result<Vec<Option<Plane>>, Failure> {
     let Some(inference) = inference else { return Ok(prepared.iter().map(|_| None).collect()) };
     let inputs = prepared.iter().flatten().map(|p| network_input(p, field.factor)).collect();
-    let answers =
-        inference.run(inputs).map_err(|error| Failure::new(&exposure.id, Stage::Network, &error))?;
+    let answers = inference.run(inputs).map_err(|error| Failure::new(&exposure.id, Stage::Network, &error))?;
     let mut answers = answers.into_iter();
     Ok(prepared
         .iter()
         .map(|p| {
             let answer = p.as_ref().ok().and_then(|_| answers.next())?;
-            answer
-                .inspect_err(|error| tracing::warn!(exposure = exposure.id, %error, "network refused an object"))
-                .ok()
+            answer.inspect_err(|error| tracing::warn!(exposure = exposure.id, %error, "network refused an object")).ok()
         })
         .collect())
 }

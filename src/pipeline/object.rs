@@ -163,8 +163,7 @@ pub fn measure(
     let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
         .inspect_err(|error| flags |= error.flag())
         .ok();
-    let half_light =
-        moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+    let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
     if half_light.is_none() {
         flags |= Flags::SHAPE_FAILED;
     }

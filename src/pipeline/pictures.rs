@@ -156,7 +156,8 @@ fn map(exposure: &Exposure, field: &Field, catalog: &Catalog) -> PsfMap {
         (0..count).map(|i| (i as f64 + 0.5) * side as f64 / count as f64 - 0.5).collect()
     };
     let (xs, ys) = (along(columns), along(rows));
-    let grid = ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))).map(|(x, y)| model_point(field, x, y)).collect();
+    let grid =
+        ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))).map(|(x, y)| model_point(field, x, y)).collect();
     PsfMap {
         exposure: header.exposure.clone(),
         subtitle,
@@ -172,8 +173,7 @@ fn map(exposure: &Exposure, field: &Field, catalog: &Catalog) -> PsfMap {
 
 /// Adaptive moments' width as a FWHM, and shape: the same measure for stars and model.
 fn point(x: f64, y: f64, moments: Option<Moments>) -> PsfPoint {
-    let (fwhm, e1, e2) =
-        moments.map_or((f64::NAN, f64::NAN, f64::NAN), |m| (m.sigma() * SIGMA_TO_FWHM, m.e1, m.e2));
+    let (fwhm, e1, e2) = moments.map_or((f64::NAN, f64::NAN, f64::NAN), |m| (m.sigma() * SIGMA_TO_FWHM, m.e1, m.e2));
     PsfPoint { x, y, fwhm, e1, e2 }
 }
 
@@ -189,9 +189,10 @@ fn side(field: &Field) -> usize {
 fn model_point(field: &Field, x: f64, y: f64) -> PsfPoint {
     let side = side(field);
     let centre = (side / 2) as f64;
-    let moments = field.psf.evaluate(x, y, side, 1).ok().and_then(|stamp| {
-        photometry::adaptive_moments(&stamp.image, None, None, (centre, centre), &start(field)).ok()
-    });
+    let moments =
+        field.psf.evaluate(x, y, side, 1).ok().and_then(|stamp| {
+            photometry::adaptive_moments(&stamp.image, None, None, (centre, centre), &start(field)).ok()
+        });
     point(x, y, moments)
 }
 

@@ -3,8 +3,9 @@
 
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
+use super::classify::{Extent, ambiguous};
 use super::select::{Candidates, candidates, size_locus};
-use super::solve::{BETA_CENTRE, held_out_scores, joint_step, own_shape, with_nugget};
+use super::solve::{BETA_CENTRE, ResidualPrior, held_out_scores, joint_step, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
 use super::star::{Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
 use super::{PsfError, PsfInput, PsfModel, PsfSettings};
@@ -19,6 +20,8 @@ pub(super) struct Fitter<'a> {
     /// Median reduced chi-square of used stars: by how much the noise plane is off.
     pub(super) noise_scale: f64,
     pub(super) notes: Vec<String>,
+    /// Prior of the residual, once chosen.
+    pub(super) residual_prior: Option<ResidualPrior>,
     /// The fallback taken, in words.
     pub(super) fallback: Option<String>,
 }
@@ -103,6 +106,24 @@ impl Fitter<'_> {
         }
     }
 
+    /// Learns the residual sky's mean and scatter from the fainter half of the used stars (a bright star's wings pass for
+    /// sky while the model lacks them), so that afterwards the wings can be told from the sky.
+    fn learn_sky(&mut self, stars: &[Star]) {
+        let mut used: Vec<&Star> = stars.iter().filter(|s| s.status == StarStatus::Used).collect();
+        if used.len() < 8 {
+            return;
+        }
+        used.sort_by(|a, b| a.snr.total_cmp(&b.snr));
+        used.truncate(used.len().div_ceil(2).max(8));
+        let mut skies: Vec<f32> = used.iter().map(|s| s.sky_in_sigma.0 as f32).collect();
+        let mut errors: Vec<f32> = used.iter().map(|s| s.sky_in_sigma.1 as f32).collect();
+        let Some((mean, scatter)) = crate::image::stats::median_and_sigma(&skies) else { return };
+        skies.clear();
+        let error = crate::image::stats::median_in_place(&mut errors).unwrap_or(0.1);
+        let own = (scatter * scatter - 1.2 * error * error).max(0.0).sqrt();
+        self.weighting.sky_prior = (mean, own.clamp(0.02, 1.0));
+    }
+
     /// Raises or lowers the order to what held-out stars like best and the number of stars allows.
     pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
         let infos = self.informations(stars, false);
@@ -160,33 +181,54 @@ impl Fitter<'_> {
         }
     }
 
-    /// Tests every measurable candidate against the model: sharper, extended, misshapen, or not noise. Sets its status.
-    pub(super) fn classify(&self, stars: &mut [Star]) {
-        let limit = 3.0;
-        for star in stars.iter_mut() {
-            star.flux = if star.flux > 0.0 { star.flux } else { 0.0 };
-            let saved = (star.centre, star.flux, star.sky);
+    /// Tests every candidate near the locus (`window` in ln size) against the model: sharper, extended, misshapen, not
+    /// noise, or too faint to be told from a galaxy. Sets its status.
+    pub(super) fn classify(&self, stars: &mut [Star], window: (f64, f64)) {
+        let mut points = Vec::new();
+        for (k, star) in stars.iter_mut().enumerate() {
+            let ln_size = star.size.ln();
+            if ln_size < window.0 || ln_size > window.1 {
+                let reason = if ln_size < window.0 { Rejection::TooSharp } else { Rejection::Extended };
+                star.status = StarStatus::Rejected(reason);
+                continue;
+            }
+            let saved = star.centre;
             let verdict = match self.information(star, false) {
-                None => Err(Rejection::Unmeasurable),
+                None => {
+                    (star.centre, star.flux, star.sky) = (saved, 0.0, 0.0);
+                    Err(Rejection::Unmeasurable)
+                }
                 Some(info) => {
                     star.chi2 = info.chi2 / info.pixels.saturating_sub(4).max(1) as f64;
-                    self.judge(star, &info, limit)
+                    let verdict = self.judge(star, &info);
+                    if matches!(verdict, Ok(()) | Err(Rejection::Extended))
+                        && let Some((d, c)) = own_shape(&info)
+                    {
+                        points.push(Extent { index: k, extension: d[0], sigma: self.error_of(0, c[0][0]), snr: star.snr });
+                    }
+                    verdict
                 }
             };
             star.status = match verdict {
                 Ok(()) if star.reserved => StarStatus::Reserved,
                 Ok(()) => StarStatus::Used,
-                Err(reason) => {
-                    if reason == Rejection::Unmeasurable {
-                        (star.centre, star.flux, star.sky) = (saved.0, 0.0, 0.0);
-                    }
-                    StarStatus::Rejected(reason)
-                }
+                Err(reason) => StarStatus::Rejected(reason),
             };
+        }
+        let doubtful = ambiguous(&points, self.settings.contamination);
+        for k in doubtful {
+            if matches!(stars[k].status, StarStatus::Used | StarStatus::Reserved) {
+                stars[k].status = StarStatus::Rejected(Rejection::Ambiguous);
+            }
         }
     }
 
-    fn judge(&self, star: &Star, info: &Information, limit: f64) -> Result<(), Rejection> {
+    /// Expected error of a star's deviation in shape parameter `q`, given its variance from the pixel noise.
+    fn error_of(&self, q: usize, variance: f64) -> f64 {
+        (variance * self.noise_scale.max(1.0) + self.nugget[q] + 1e-6).sqrt()
+    }
+
+    fn judge(&self, star: &Star, info: &Information) -> Result<(), Rejection> {
         if !(star.snr >= self.settings.min_snr) {
             return Err(Rejection::Faint);
         }
@@ -194,8 +236,8 @@ impl Fitter<'_> {
             return Err(Rejection::ChiSquare);
         }
         let (d, c) = own_shape(info).ok_or(Rejection::Unmeasurable)?;
-        let z: Vec<f64> =
-            (0..3).map(|q| d[q] / (c[q][q] * self.noise_scale.max(1.0) + self.nugget[q] + 1e-6).sqrt()).collect();
+        let limit = 3.0;
+        let z: Vec<f64> = (0..3).map(|q| d[q] / self.error_of(q, c[q][q])).collect();
         if z[0] < -limit {
             return Err(Rejection::TooSharp);
         }
@@ -230,11 +272,12 @@ pub(super) fn run<'a>(
             model_error: settings.model_error,
             poisson: found.variance_slope,
             clip: 0.0,
-            sky_prior: 1.0,
+            sky_prior: (0.0, 1.0),
         },
         nugget: [2.5e-3; 3],
         noise_scale: 1.0,
         notes: Vec::new(),
+        residual_prior: None,
         fallback: None,
     };
     let fitted = fitter.fit_stars(&mut found.stars);
@@ -302,12 +345,22 @@ impl Fitter<'_> {
             }
         }
         self.weighting.clip = 6.0;
+        if self.settings.residual {
+            // The bare core may be off by this much.
+            self.weighting.model_error = self.settings.model_error.max(0.03);
+        }
         for round in 0..4 {
             match self.core_step(stars) {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
-            self.classify(stars);
+            self.classify(stars, (mode - 0.6, mode + 1.0));
+            if round == 2 {
+                self.learn_sky(stars);
+                if std::env::var("PSFDEV").is_ok() {
+                    eprintln!("sky {:?}", self.weighting.sky_prior);
+                }
+            }
             if round == 1 {
                 reserve(stars, self.settings.reserved_fraction);
             }
@@ -317,6 +370,14 @@ impl Fitter<'_> {
             if self.core_step(stars).is_none() {
                 return false;
             }
+        }
+        if self.settings.residual && stars.iter().filter(|s| s.status == StarStatus::Used).count() >= 8 {
+            self.fit_residual(stars, 3);
+            self.weighting.model_error = self.settings.model_error;
+            let infos = self.informations(stars, false);
+            self.update_scatter(&infos);
+            self.classify(stars, (mode - 0.6, mode + 1.0));
+            self.fit_residual(stars, 2);
         }
         if self.settings.smooth_residual {
             self.fit_smooth(stars);

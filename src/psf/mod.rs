@@ -1,5 +1,6 @@
 //! Point spread function: stars in, a spatially varying model out.
 
+mod classify;
 mod error;
 mod fit;
 mod kriging;
@@ -8,6 +9,7 @@ mod model;
 mod moments;
 mod native;
 mod profile;
+mod residual;
 mod select;
 mod settings;
 mod solve;

@@ -1,7 +1,7 @@
 //! stillair's own model: core parameters and residual coefficients as functions of position.
 
 use super::kriging::Kriging;
-use super::profile::{Frame, ResidualBasis, Shape, moffat_fwhm_ratio, pixel_nodes};
+use super::profile::{FAR, Frame, ResidualBasis, Shape, moffat_fwhm_ratio, pixel_nodes};
 use super::spatial::{Domain, legendre_terms, term_count};
 
 /// Residual of the effective PSF against the core: spline coefficients, one set per polynomial term.
@@ -137,7 +137,7 @@ impl NativeModel {
                 let (cx, cy) = frame.to_core(ux, uy);
                 let r2 = cx * cx + cy * cy;
                 // Far from the centre the core is smooth on the scale of a pixel: one node does.
-                let nodes = if r2 > 25.0 { pixel_nodes(1) } else { nodes };
+                let nodes = if r2 > FAR { pixel_nodes(1) } else { nodes };
                 let mut v = 0.0;
                 for &(oy, wy) in nodes {
                     for &(ox, wx) in nodes {

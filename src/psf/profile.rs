@@ -49,6 +49,9 @@ pub(super) fn node_count(fwhm: f64) -> usize {
     }
 }
 
+/// Squared core-frame radius beyond which the core is smooth on the scale of a pixel: one node does.
+pub(super) const FAR: f64 = 10.0;
+
 /// Linear map from pixel offsets to the core frame, and the core's amplitude.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
@@ -102,7 +105,9 @@ impl Frame {
     /// Core averaged over the pixel centred at offset (ux, uy), with derivatives.
     pub(super) fn core(&self, ux: f64, uy: f64) -> CoreValue {
         let mut out = CoreValue::default();
-        let nodes = pixel_nodes(self.nodes);
+        let (x, y) = self.to_core(ux, uy);
+        // Far out the core is smooth on the scale of a pixel.
+        let nodes = pixel_nodes(if x * x + y * y > FAR { 1 } else { self.nodes });
         for &(oy, wy) in nodes {
             for &(ox, wx) in nodes {
                 let (x, y) = self.to_core(ux + ox, uy + oy);

@@ -217,6 +217,7 @@ pub(super) fn cut(
         flux: 0.0,
         centre: (m.centre.0 - half as f64, m.centre.1 - half as f64),
         sky: 0.0,
+        sky_in_sigma: (0.0, 1.0),
         snr,
         chi2: 0.0,
         size: m.size(),

@@ -66,7 +66,13 @@ pub(super) struct ResidualPrior {
     pub(super) function: Vec<f64>,
     /// One factor per polynomial term.
     pub(super) term: Vec<f64>,
+    /// Projections of the functions on flux, centre and shape of the core (`basis.len()` each): the residual of every
+    /// polynomial term is kept orthogonal to these, so that nothing is described twice.
+    pub(super) tangent: Vec<Vec<f64>>,
 }
+
+/// Precision with which the residual is kept orthogonal to the core's tangent space.
+const TANGENT_PRECISION: f64 = 1e6;
 
 /// Solves for the step of all parameters; applies it to the model. Returns the shape coefficients' covariance.
 pub(super) fn joint_step(
@@ -143,7 +149,22 @@ pub(super) fn joint_step(
     a[shape_n * n + shape_n] += 1.0 / (BETA_SIGMA * BETA_SIGMA);
     b[shape_n] -= (model.beta - BETA_CENTRE) / (BETA_SIGMA * BETA_SIGMA);
     if let (Some(p), Some(r)) = (prior, &model.residual) {
+        // The residual takes over from the exponent, which is held.
+        a[shape_n * n + shape_n] *= 1e8;
+        b[shape_n] = 0.0;
         for i in 0..rt {
+            let set = &r.coefficients[i * k..(i + 1) * k];
+            for v in &p.tangent {
+                let now = super::linalg::dot(v, set);
+                for c in 0..k {
+                    let row = shape_n + 1 + i * k + c;
+                    b[row] -= TANGENT_PRECISION * v[c] * now;
+                    let target = &mut a[row * n + shape_n + 1 + i * k..row * n + shape_n + 1 + i * k + k];
+                    for (x, w) in target.iter_mut().zip(v) {
+                        *x += TANGENT_PRECISION * v[c] * w;
+                    }
+                }
+            }
             for c in 0..k {
                 let row = shape_n + 1 + i * k + c;
                 let precision = p.function[c] * p.term[i];

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--threads", type=int, default=2)
     one.add_argument("--seed", type=int, default=1)
 
-    two = commands.add_parser("export", help="write model.onnx and example.npz and check parity with PyTorch")
+    two = commands.add_parser("export", help="write model.onnx and example/*.npy and check parity with PyTorch")
     two.add_argument("network", choices=["xdense"])
     two.add_argument("--run", dest="from_run", type=Path, required=True, help="folder of the run")
     two.add_argument("--data", type=Path, required=True, help="folder of stamps, for the example and the parity")

@@ -4,8 +4,8 @@
 
 x output, t truth, w = 0.2 + exp(-r^2 / 2 8^2) and v = exp(-r^2 / 2 12^2), r = distance in target pixels from the object's centre.
 
-D   = 0.03 S + N     N = noise_sigma^2 sum w, S = max(sum w tikhonov^2 - N, 0)
-D_F = 0.001 F^2 + N_F   N_F = sky_sigma^2 sum v^2, F = sum v tikhonov
+D   = 0.01 S + N     N = noise_sigma^2 sum w, S = max(sum w tikhonov^2 - N, 0)
+D_F = 0.0003 F^2 + N_F   N_F = sky_sigma^2 sum v^2, F = sum v tikhonov
 
 So where noise rules, the error counts in units of the input's noise; where the source rules, it counts relative to the
 source: no SNR drowns the others. D and D_F are made of the input alone: a weight that depends on the truth would pull
@@ -16,7 +16,7 @@ import numpy as np
 
 BETA = 0.1
 PIXEL_FLOOR, PIXEL_SIGMA, FLUX_SIGMA = 0.2, 8.0, 12.0
-SIGNAL_SHARE, FLUX_SHARE = 0.03, 0.001
+SIGNAL_SHARE, FLUX_SHARE = 0.01, 0.0003
 
 
 def windows(side: int):
