@@ -1,5 +1,7 @@
 //! The network room against tiny ONNX files (tests/golden/network/make_networks.py) and the shipped network.
 
+#![allow(clippy::expect_used)]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -61,8 +61,11 @@ impl Report {
     }
 }
 
+/// A network's name and its card, or why the card cannot be read.
+pub type Listed = (String, Result<Card, NetworkError>);
+
 /// The networks of a folder with their cards, by name; a card that cannot be read keeps its error.
-pub fn list(folder: &Path) -> Result<Vec<(String, Result<Card, NetworkError>)>, NetworkError> {
+pub fn list(folder: &Path) -> Result<Vec<Listed>, NetworkError> {
     let unreadable = |error: std::io::Error| NetworkError::Unreadable {
         path: folder.into(),
         reason: format!("{error}; set network.folder to the folder that holds one folder per network"),
