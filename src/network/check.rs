@@ -201,7 +201,7 @@ fn trial_input(side: usize, flux: f64, i: usize) -> NetworkInput {
 
 /// Every batch size runs, and an object gets the same whatever else is in the call.
 fn batches(network: &mut Network, side: usize) -> Result<String, String> {
-    let sizes = network.batches().to_vec();
+    let sizes = network.batches(side);
     let largest = sizes.last().copied().unwrap_or(1);
     let inputs: Vec<NetworkInput> = (0..largest + 1).map(|i| trial_input(side, 300.0, i)).collect();
     let together = network.run(&inputs).map_err(|error| error.to_string())?;
@@ -271,9 +271,15 @@ fn star(network: &mut Network, side: usize) -> Result<String, String> {
         .map(|(_, &v)| f64::from(v))
         .sum();
     let mut detail = String::new();
-    let _ = write!(detail, "brightest pixel at row {y}, column {x} of ({side}, {side}); {:.3} of its flux kept", sum / flux);
+    let _ = write!(
+        detail,
+        "brightest pixel at row {y}, column {x} of ({side}, {side}); {:.3} of its flux kept",
+        sum / flux
+    );
     if !(near(y) && near(x)) {
-        return Err(format!("{detail}: it must stay on row and column {middle}; look at the order of the axes and the padding of even kernels"));
+        return Err(format!(
+            "{detail}: it must stay on row and column {middle}; look at the order of the axes and the padding of even kernels"
+        ));
     }
     if !(0.5..=2.0).contains(&(sum / flux)) {
         return Err(format!("{detail}: look at the normalisation in the card, in and out"));

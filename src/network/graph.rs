@@ -106,8 +106,7 @@ fn outlet_fits(outlet: &Outlet, what: &str, shapes: &[Vec<Want>], say: &mut impl
     };
     if !shapes.iter().any(|dims| fits(dims)) {
         let show = |dims: &[Want]| format!("({})", dims.iter().map(Want::to_string).collect::<Vec<_>>().join(", "));
-        let have: Vec<String> =
-            shape.iter().map(|&n| if n == -1 { "dynamic".into() } else { n.to_string() }).collect();
+        let have: Vec<String> = shape.iter().map(|&n| if n == -1 { "dynamic".into() } else { n.to_string() }).collect();
         say(
             format!("shape of {what}"),
             shapes.iter().map(|dims| show(dims)).collect::<Vec<_>>().join(" or "),
