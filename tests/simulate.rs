@@ -2,6 +2,12 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use proptest::prelude::*;
+use stillair::fits::FitsFile;
+use stillair::image::stats::median_and_sigma;
 use stillair::simulate::grid::{Grid, Spectrum, Window};
 use stillair::simulate::optics::Optics;
 use stillair::simulate::{Psf, Renderer, Scene, Shear};
@@ -108,5 +114,168 @@ fn profiles_agree_with_galsim() {
         eprintln!("{}: largest difference {worst:.1e} of the peak", case.name);
         let bar = if case.psf == "telescope" { 3e-3 } else { 1e-3 };
         assert!(worst < bar, "{}: {worst:.2e} of the peak", case.name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whatever the profile, the PSF and the place: a large stamp holds the flux, and finer sampling holds the same.
+    #[test]
+    fn flux_is_kept(
+        n in 0.5f64..3.0, radius in 0.3f64..3.0, q in 0.2f64..1.0, angle in 0.0f64..3.1,
+        fwhm in 2.0f64..6.0, beta in 2.5f64..5.0, x in -0.5f64..0.5, y in -0.5f64..0.5, flux in 0.1f64..1e4,
+    ) {
+        let scene = Scene::sersic(flux, n, radius, Shear::from_axis_ratio(q, angle));
+        let psf = Psf::moffat(fwhm, beta, Shear { g1: 0.05, g2: -0.03 });
+        let grid = Grid::new(160, psf.cut(1e-5).max(0.9), 2);
+        let (object, kernel) = (scene.spectrum(grid), psf.effective_spectrum(grid));
+        let mut renderer = Renderer::new();
+        for sampling in [1, 2] {
+            let side = 160 * sampling;
+            let centre = (sampling as f64 * (80.0 + x), sampling as f64 * (80.0 + y));
+            let image = renderer.draw(&object, &kernel, Window { nx: side, ny: side, sampling, centre });
+            let sum: f64 = image.iter().map(|v| f64::from(*v)).sum();
+            prop_assert!((sum / flux - 1.0).abs() < 1e-4, "sampling {sampling}: {sum} of {flux}");
+        }
+    }
+}
+
+fn stillair(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stillair")).args(arguments).output().expect("stillair runs")
+}
+
+/// A small exposure of 60 objects in a folder; its path.
+fn exposure(folder: &Path, layout: &str) -> PathBuf {
+    let out = folder.to_str().expect("a path");
+    let done = stillair(&[
+        "simulate",
+        "--out",
+        out,
+        "--layout",
+        layout,
+        "--seed",
+        "5",
+        "--size",
+        "320,256",
+        "--objects",
+        "60",
+        "--truth-stamps",
+        "32",
+    ]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    folder.join(format!("{layout}-5.fits"))
+}
+
+fn hdu_index(file: &FitsFile, name: &str) -> usize {
+    file.find(name).unwrap_or_else(|| panic!("no HDU {name}")).index
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, threads) in [("a", "1"), ("b", "3")] {
+        let out = folder.path().join(name);
+        for what in [&["--stamps", "20", "--size", "32"][..], &["--size", "128,96", "--objects", "30"][..]] {
+            let done = Command::new(env!("CARGO_BIN_EXE_stillair"))
+                .args(["simulate", "--seed", "9", "--out"])
+                .arg(&out)
+                .args(what)
+                .env("RAYON_NUM_THREADS", threads)
+                .output()
+                .expect("stillair runs");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+    }
+    for file in ["tikhonov.npy", "truth.npy", "psf.npy", "table.csv", "lsst-9.fits", "lsst-9.truth.fits"] {
+        let read = |name: &str| std::fs::read(folder.path().join(name).join(file)).expect(file);
+        assert!(read("a") == read("b"), "{file} differs");
+    }
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path().join("a")).expect("folder").map(|e| e.expect("entry").file_name()).collect();
+    assert_eq!(names.len(), 6, "nothing else is left behind: {names:?}");
+}
+
+/// Noise, apertures and truth stamps of every layout against its truth table; the files as astropy sees them.
+#[test]
+fn exposures_agree_with_their_truth() {
+    for (layout, image_hdu) in [("lsst", "IMAGE"), ("euclid", "1-1.E.SCI"), ("generic", "SCI")] {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = exposure(folder.path(), layout);
+        let truth_path = path.with_extension("truth.fits");
+        let mut file = FitsFile::open(&path, 1 << 30).expect("exposure");
+        let image = file.read_plane(hdu_index(&file, image_hdu), 1 << 30).expect("image");
+        assert_eq!(image.dim(), (256, 320));
+        let mut truth = FitsFile::open(&truth_path, 1 << 30).expect("truth");
+        let table = truth.read_table(hdu_index(&truth, "TRUTH")).expect("table");
+        let sigma = table.cards.real("SKYSIGMA").expect("sky noise");
+        let (sky, scatter) = median_and_sigma(image.iter()).expect("pixels");
+        // undetected galaxies and wings widen it a little
+        assert!(scatter > 0.97 * sigma && scatter < 1.25 * sigma, "{layout}: noise {scatter}, stated {sigma}");
+        let column = |name: &str| table.numbers(name).expect(name);
+        let (x, y, flux, snr) = (column("x"), column("y"), column("flux_image"), column("snr"));
+        let (star, saturated) = (column("star"), column("saturated"));
+        assert_eq!(star.iter().filter(|s| **s == 1.0).count(), 30);
+        let mut ratios = Vec::new();
+        for i in 0..x.len() {
+            let (cx, cy) = (x[i] - 1.0, y[i] - 1.0);
+            let alone =
+                (0..x.len()).all(|j| j == i || snr[j] < 0.02 * snr[i] || (x[j] - x[i]).hypot(y[j] - y[i]) > 35.0);
+            let inside = cx > 15.0 && cy > 15.0 && cx < 304.0 && cy < 240.0;
+            if star[i] == 1.0 && snr[i] > 150.0 && saturated[i] == 0.0 && alone && inside {
+                let sum: f64 = image
+                    .indexed_iter()
+                    .filter(|((row, col), _)| (*col as f64 - cx).hypot(*row as f64 - cy) < 14.0)
+                    .map(|(_, v)| f64::from(*v) - sky)
+                    .sum();
+                ratios.push((sum / flux[i]) as f32);
+            }
+        }
+        assert!(ratios.len() >= 3, "{layout}: only {} stars to measure", ratios.len());
+        let (ratio, _) = median_and_sigma(&ratios).expect("ratios");
+        assert!((ratio - 1.0).abs() < 0.08, "{layout}: apertures hold {ratio} of the flux");
+        if let Some(python) = python() {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_simulated.py");
+            let done =
+                Command::new(python).arg(script).arg(&path).arg(&truth_path).arg(image_hdu).output().expect("python");
+            assert!(done.status.success(), "{layout}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+    }
+}
+
+/// A Python with astropy: `$STILLAIR_PYTHON`, else the repository's `.venv`; `None` (said on standard error) without one.
+fn python() -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let found = std::env::var_os("STILLAIR_PYTHON").map(PathBuf::from).or_else(|| own.exists().then_some(own));
+    if found.is_none() {
+        eprintln!("SKIPPED: no Python: set STILLAIR_PYTHON to one with astropy, or run `make setup`");
+    }
+    found
+}
+
+#[test]
+fn bad_arguments_are_told_apart_and_end_with_2() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("out");
+    let out = out.to_str().expect("a path");
+    for (arguments, says) in [
+        (&["--size", "2048"][..], "two whole numbers"),
+        (&["--size", "10,10"], "64 to 16384"),
+        (&["--count", "0"], "at least 1"),
+        (&["--objects", "5", "--stars", "9"], "raise --objects"),
+        (&["--cosmic-rays-masked", "1.5"], "between 0 and 1"),
+        (&["--truth-stamps", "33"], "even side"),
+        (&["--layout", "hubble"], "possible values"),
+        (&["--stamps", "0"], "at least 1"),
+        (&["--stamps", "5", "--size", "64,64"], "one whole number"),
+        (&["--stamps", "5", "--size", "31"], "even side"),
+        (&["--stamps", "5", "--target-scale-factor", "5"], "1, 2, 3 or 4"),
+        (&["--stamps", "5", "--objects", "7"], "cannot be used with"),
+    ] {
+        let done = stillair(&[&["simulate", "--out", out][..], arguments].concat());
+        let error = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(says), "{arguments:?}: {error}");
+        assert!(!Path::new(out).exists(), "{arguments:?} left a folder behind");
     }
 }
