@@ -9,6 +9,7 @@ use crate::settings;
 mod config;
 mod flags;
 mod process;
+mod psf;
 mod replay;
 mod report;
 mod simulate;
@@ -64,6 +65,9 @@ enum Command {
     Process(process::ProcessArgs),
     Replay(replay::ReplayArgs),
     Simulate(simulate::SimulateArgs),
+    /// Fit, evaluate or describe a PSF
+    #[command(subcommand)]
+    Psf(psf::PsfCommand),
     /// Show or check the configuration in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -102,6 +106,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Process(args) => process::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
+        Command::Psf(command) => psf::run(&command, &settings),
         Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

@@ -32,7 +32,8 @@ fn galaxy_density(known: &[f64], d: f64, sigma: f64) -> f64 {
 /// Indices of candidates to leave out so that the expected share of galaxies among the rest stays below `contamination`.
 pub(super) fn ambiguous(points: &[Extent], contamination: f64) -> Vec<usize> {
     // Galaxies that nobody would take for stars.
-    let mut known: Vec<f64> = points.iter().filter(|p| p.sigma < 0.04 && p.extension > 3.5 * p.sigma).map(|p| p.extension).collect();
+    let mut known: Vec<f64> =
+        points.iter().filter(|p| p.sigma < 0.04 && p.extension > 3.5 * p.sigma).map(|p| p.extension).collect();
     known.sort_by(f64::total_cmp);
     let stride = known.len().div_ceil(150).max(1);
     let known: Vec<f64> = known.into_iter().step_by(stride).collect();
@@ -41,11 +42,19 @@ pub(super) fn ambiguous(points: &[Extent], contamination: f64) -> Vec<usize> {
     let mut posterior = vec![1.0f64; points.len()];
     const BIN: usize = 60;
     for bin in order.chunks(BIN) {
-        let likelihoods: Vec<(f64, f64)> =
-            bin.iter().map(|&k| (normal(points[k].extension, points[k].sigma), galaxy_density(&known, points[k].extension, points[k].sigma))).collect();
+        let likelihoods: Vec<(f64, f64)> = bin
+            .iter()
+            .map(|&k| {
+                (
+                    normal(points[k].extension, points[k].sigma),
+                    galaxy_density(&known, points[k].extension, points[k].sigma),
+                )
+            })
+            .collect();
         let mut share = 0.5;
         for _ in 0..30 {
-            let sum: f64 = likelihoods.iter().map(|(s, g)| share * s / (share * s + (1.0 - share) * g).max(1e-300)).sum();
+            let sum: f64 =
+                likelihoods.iter().map(|(s, g)| share * s / (share * s + (1.0 - share) * g).max(1e-300)).sum();
             // A pseudo-count on either side.
             share = (sum + 0.5) / (bin.len() as f64 + 1.0);
         }
@@ -53,7 +62,8 @@ pub(super) fn ambiguous(points: &[Extent], contamination: f64) -> Vec<usize> {
             posterior[k] = share * s / (share * s + (1.0 - share) * g).max(1e-300);
         }
     }
-    let mut candidates: Vec<usize> = (0..points.len()).filter(|&k| points[k].extension < 3.0 * points[k].sigma).collect();
+    let mut candidates: Vec<usize> =
+        (0..points.len()).filter(|&k| points[k].extension < 3.0 * points[k].sigma).collect();
     candidates.sort_by(|&a, &b| posterior[b].total_cmp(&posterior[a]).then(a.cmp(&b)));
     let mut expected = 0.0;
     let mut out = Vec::new();
@@ -76,7 +86,12 @@ mod tests {
         for k in 0..100 {
             // Bright: 50 stars at 0, 50 galaxies at 0.1..1; faint: all near 0 within their large errors.
             let galaxy = k % 2 == 1;
-            points.push(Extent { index: k, extension: if galaxy { 0.1 + 0.009 * k as f64 } else { 0.0 }, sigma: 0.01, snr: 300.0 - k as f64 });
+            points.push(Extent {
+                index: k,
+                extension: if galaxy { 0.1 + 0.009 * k as f64 } else { 0.0 },
+                sigma: 0.01,
+                snr: 300.0 - k as f64,
+            });
         }
         for k in 100..160 {
             points.push(Extent { index: k, extension: 0.15 * ((k % 7) as f64 - 1.0) / 2.0, sigma: 0.2, snr: 20.0 });

@@ -4,12 +4,12 @@
 //! marginal likelihood (MacKay 1992, Neural Computation 4, 415) in the eigenbasis of the stars' summed information, where
 //! terms and coefficients separate. An order whose evidence does not pay is left out.
 
+use super::fit::Fitter;
 use super::native::Residual;
 use super::profile::{Frame, ResidualBasis, Shape, moffat_fwhm_ratio};
 use super::solve::{ResidualPrior, joint_step, with_nugget};
 use super::spatial::{legendre_terms, term_count};
 use super::star::{CORE, Information, Star};
-use super::fit::Fitter;
 
 /// Knot spacing in units of the core's t, and its smallest value in pixels.
 const STEP: f64 = 0.35;
@@ -25,7 +25,12 @@ impl Fitter<'_> {
         let step = STEP.max(STEP_PIXELS / scale);
         let r = (half as f64).min(3.5 * fwhm + 2.0) / scale;
         let radial = ((((1.0 + r * r).sqrt() - 1.0) / step).ceil() as usize + 2).clamp(4, 32);
-        ResidualBasis { step, radial, m_max: self.settings.residual_m_max.min(8), envelope: (0.75 * self.model.beta).clamp(1.0, 3.5) }
+        ResidualBasis {
+            step,
+            radial,
+            m_max: self.settings.residual_m_max.min(8),
+            envelope: (0.75 * self.model.beta).clamp(1.0, 3.5),
+        }
     }
 
     /// Relative prior precision of each function: finer angular structure is less likely.
@@ -54,7 +59,8 @@ impl Fitter<'_> {
                 let (ux, uy) = (i as f64 * step, j as f64 * step);
                 let core = frame.core(ux, uy);
                 let (x, y) = frame.to_core(ux, uy);
-                let modes = [core.value, core.grad.0, core.grad.1, core.radial + 2.0 * core.value, core.plus, core.cross];
+                let modes =
+                    [core.value, core.grad.0, core.grad.1, core.radial + 2.0 * core.value, core.plus, core.cross];
                 for (norm, m) in norms.iter_mut().zip(&modes) {
                     *norm += m * m;
                 }
@@ -84,7 +90,8 @@ impl Fitter<'_> {
         if fresh {
             let basis = self.residual_basis(half);
             let order = 0;
-            self.model.residual = Some(Residual { basis, order, coefficients: vec![0.0; basis.len() * term_count(order)] });
+            self.model.residual =
+                Some(Residual { basis, order, coefficients: vec![0.0; basis.len() * term_count(order)] });
         }
         for iteration in 0..iterations {
             // Fluxes and centres follow the changed model first, without clipping.
@@ -92,20 +99,20 @@ impl Fitter<'_> {
             self.informations(stars, false);
             self.weighting.clip = clip;
             let infos = self.informations(stars, true);
-            let located: Vec<((f64, f64), Information)> = infos.iter().map(|(k, i)| (stars[*k].position(), i.clone())).collect();
-            if std::env::var("PSFDEV").is_ok() {
-                eprintln!("residual iteration {iteration}: n {} chi2 {:.0} pixels {} beta {:.3}", infos.len(), infos.iter().map(|i| i.1.chi2).sum::<f64>(), infos.iter().map(|i| i.1.pixels).sum::<usize>(), self.model.beta);
-            }
+            let located: Vec<((f64, f64), Information)> =
+                infos.iter().map(|(k, i)| (stars[*k].position(), i.clone())).collect();
             // Higher orders wait until the lower ones explain what is theirs.
             let reached = self.model.residual.as_ref().map_or(0, |r| r.order);
-            let max_order = if fresh && iteration == 0 { 0 } else { self.settings.residual_order.min(4).min(reached + 2) };
+            let max_order =
+                if fresh && iteration == 0 { 0 } else { self.settings.residual_order.min(4).min(reached + 2) };
             self.choose_residual_prior(&located, max_order);
             let Some(prior) = self.residual_prior.take() else {
                 self.model.residual = None;
                 return None;
             };
             let nugget = self.nugget;
-            let located: Vec<((f64, f64), Information)> = located.into_iter().filter_map(|(p, i)| Some((p, with_nugget(&i, &nugget)?))).collect();
+            let located: Vec<((f64, f64), Information)> =
+                located.into_iter().filter_map(|(p, i)| Some((p, with_nugget(&i, &nugget)?))).collect();
             let done = joint_step(&mut self.model, &located, Some(&prior));
             self.residual_prior = Some(prior);
             self.model.covariance = done?;
@@ -174,9 +181,6 @@ impl Fitter<'_> {
                 if evidence > best.0 {
                     best = (evidence, precision);
                 }
-            }
-            if std::env::var("PSFDEV").is_ok() {
-                eprintln!("residual order {order}: ln evidence {:.1} sigma {:.4}", best.0, best.1.powf(-0.5));
             }
             if best.0 > PAYS {
                 kept = Some(order);
