@@ -10,6 +10,7 @@ mod config;
 mod flags;
 mod models;
 mod process;
+mod psf;
 mod replay;
 mod report;
 mod simulate;
@@ -65,6 +66,9 @@ enum Command {
     Process(process::ProcessArgs),
     Replay(replay::ReplayArgs),
     Simulate(simulate::SimulateArgs),
+    /// Fit, evaluate or describe a PSF
+    #[command(subcommand)]
+    Psf(psf::PsfCommand),
     /// Show or check the configuration in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -107,6 +111,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Models(command) => models::run(&command, &settings.network),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
+        Command::Psf(command) => psf::run(&command, &settings),
         Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

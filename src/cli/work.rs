@@ -112,7 +112,9 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
     };
     let psf = match &overrides.psf {
         Some(file) => {
-            return Err(CliError::Failed(format!("{}: reading a given PSF is not there yet", file.display())));
+            let spec = file.display().to_string();
+            let (path, row) = fits::split_spec(&spec);
+            Some(fits::read_psf(Path::new(path), row).map_err(|error| failed(&error))?)
         }
         None => None,
     };

@@ -16,7 +16,7 @@ pub(super) struct Candidates {
 }
 
 /// Measures every source that flags, edge and masks allow.
-pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings) -> Candidates {
+pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings, listed: Option<&[(f64, f64)]>) -> Candidates {
     let sources = &input.detections.sources;
     let mut verdicts = vec![StarStatus::Rejected(Rejection::Faint); sources.len()];
     let mut stars = Vec::new();
@@ -24,6 +24,10 @@ pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings) -> Candid
     let half = ((4.0 * fwhm).ceil() as usize).clamp(8, 40);
     let slope = variance_slope(input);
     for (index, s) in sources.iter().enumerate() {
+        if listed.is_some_and(|l| !l.iter().any(|p| (p.0 - s.x).powi(2) + (p.1 - s.y).powi(2) < 4.0)) {
+            verdicts[index] = StarStatus::Rejected(Rejection::NotListed);
+            continue;
+        }
         if !(s.flux > 0.5 * settings.min_snr * s.flux_err && s.flux.is_finite() && s.x.is_finite() && s.y.is_finite()) {
             continue;
         }
