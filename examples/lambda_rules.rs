@@ -14,11 +14,17 @@ use shared::{Result, TARGET, centre_cut, disc, half_light, moffat, nmse};
 const N: usize = 64;
 const BIG: usize = 128;
 
+/// A rule's name, and what it makes of the object's SNR.
+type Rule = (String, Box<dyn Fn(f64) -> LambdaRule>);
+
+/// Position angles are drawn below this, radians: all but a thousandth of half a turn.
+const ANGLES: f64 = 157.0 / 50.0;
+
 fn main() -> Result<()> {
     let arg = |i: usize, default: f64| std::env::args().nth(i).map_or(Ok(default), |v| v.parse::<f64>());
     let (fwhm, factor, realisations) = (arg(1, 4.0)?, arg(2, 1.0)? as usize, arg(3, 24.0)? as usize);
-    let rules: Vec<(String, Box<dyn Fn(f64) -> LambdaRule>)> = {
-        let mut r: Vec<(String, Box<dyn Fn(f64) -> LambdaRule>)> = vec![
+    let rules: Vec<Rule> = {
+        let mut r: Vec<Rule> = vec![
             ("fixed 9e-3".into(), Box::new(|_| LambdaRule::Fixed { lambda: 9e-3 })),
             ("3e-3 * 20 / SNR".into(), Box::new(|snr| LambdaRule::Fixed { lambda: 0.06 / snr })),
             ("SURE prediction".into(), Box::new(|_| LambdaRule::SurePrediction)),
@@ -39,12 +45,12 @@ fn main() -> Result<()> {
     let mut lambdas = vec![vec![vec![0.0; sizes.len()]; snrs.len()]; rules.len() + 1];
     let mut work = Workspace::default();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(20);
-    let psf = moffat(31 * factor | 1, fwhm * factor as f64);
+    let psf = moffat((31 * factor) | 1, fwhm * factor as f64);
     let side = N * factor;
     for (i_snr, snr) in snrs.iter().enumerate() {
         for (i_size, size) in sizes.iter().enumerate() {
             for _ in 0..realisations {
-                let (e, angle) = (rng.random_range(0.0..0.5), rng.random_range(0.0..3.14));
+                let (e, angle) = (rng.random_range(0.0..0.5), rng.random_range(0.0..ANGLES));
                 let centre = (32.0 + rng.random_range(-0.5..0.5), 32.0 + rng.random_range(-0.5..0.5));
                 let sky = disc(BIG * factor, size * factor as f64, e, angle)?;
                 let big_centre = (centre.0 + 32.0, centre.1 + 32.0);

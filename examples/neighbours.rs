@@ -27,6 +27,9 @@ struct Object {
     radius: f64,
 }
 
+/// Position angles are drawn below this, radians: all but a thousandth of half a turn.
+const ANGLES: f64 = 157.0 / 50.0;
+
 fn main() -> Result<()> {
     let count: usize = std::env::args().nth(1).map_or(Ok(700), |v| v.parse())?;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
@@ -39,7 +42,7 @@ fn main() -> Result<()> {
     for i in 0..count {
         let (x, y) = (rng.random_range(70.0..954.0), rng.random_range(70.0..954.0));
         let snr = 10.0 * 30f64.powf(rng.random_range(0.0..1.0));
-        let sky = disc(OWN, rng.random_range(0.7..4.0), rng.random_range(0.0..0.5), rng.random_range(0.0..3.14))?;
+        let sky = disc(OWN, rng.random_range(0.7..4.0), rng.random_range(0.0..0.5), rng.random_range(0.0..ANGLES))?;
         let centre = (64.0 + x - f64::round(x), 64.0 + y - f64::round(y));
         let seen = work.forward_model(&sky, &psf, centre, 1, TARGET)?;
         let flux = snr / seen.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

@@ -32,7 +32,7 @@ pub fn disc(side: usize, half_light: f64, e: f64, angle: f64) -> Result<Plane> {
         .map(|(i, g)| {
             let (u, v) = (nu(i / side), nu(i % side));
             let (a, b) = (u * angle.cos() + v * angle.sin(), v * angle.cos() - u * angle.sin());
-            let sign = if (i / side + i % side) % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = if (i / side + i % side).is_multiple_of(2) { 1.0 } else { -1.0 };
             Amplitude::new((sign * g * (1.0 + (a * ra).powi(2) + (b * rb).powi(2)).powf(-1.5)) as f32, 0.0)
         })
         .collect();
