@@ -316,7 +316,7 @@ pub fn write_psf(
     cards.push("PSFAXIS1", table.size.0 as i64, "columns");
     cards.push("PSFAXIS2", table.size.1 as i64, "rows");
     cards.push("PSFAXIS3", planes as i64, "polynomial terms");
-    cards.push("TDIM1", format!("({}, {}, {planes})", table.size.0, table.size.1).as_str(), "");
+    cards.push(PLACEHOLDER, format!("({}, {}, {planes})", table.size.0, table.size.1).as_str(), "");
     let values: Vec<f32> = table.images.iter().map(|v| *v as f32).collect();
     let width = values.len();
     let mut hdus = vec![ExtraHdu::Table {
@@ -361,7 +361,28 @@ pub fn write_psf(
         });
     }
     write_hdus(path, &Cards::default(), &hdus)?;
+    name_dimensions(path)?;
     Ok(())
+}
+
+/// Stands for TDIM1 until the file is written: the table writer keeps that card to itself and never writes it, and PSFEx's
+/// readers need it.
+const PLACEHOLDER: &str = "ZDIM1";
+
+/// Turns the placeholder card into TDIM1; same length, nothing else moves.
+fn name_dimensions(path: &Path) -> Result<(), FitsError> {
+    let io = |action| {
+        let path = path.display().to_string();
+        move |source| FitsError::Io { path, action, source }
+    };
+    let mut bytes = std::fs::read(path).map_err(io("read"))?;
+    let card = format!("{PLACEHOLDER:<8}= ");
+    if let Some(at) = bytes.chunks(80).position(|c| c.starts_with(card.as_bytes()))
+        && let Some(name) = bytes.get_mut(80 * at..80 * at + 5)
+    {
+        name.copy_from_slice(b"TDIM1");
+    }
+    std::fs::write(path, bytes).map_err(io("write"))
 }
 
 /// The report's numbers as cards.
