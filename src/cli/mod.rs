@@ -109,9 +109,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Process(args) => process::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
+        Command::Psf(command) => psf::run(&command, &settings),
         Command::Models(command) => models::run(&command, &settings.network),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
-        Command::Psf(command) => psf::run(&command, &settings),
         Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

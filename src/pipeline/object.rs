@@ -206,6 +206,9 @@ fn false_structure(
     const SCALE: usize = 3;
     let scales = crate::deconv::starlet::transform(image, SCALE).ok()?;
     let third = scales.details.get(SCALE - 1)?;
+    // A network's output is nearly free of noise outside the object: its own scatter there says nothing. The noise of the step
+    // before it is the least that a structure must stand out from.
+    let noise = crate::deconv::starlet::noise_levels(SCALE).ok()?.last()? * prepared.deconvolved.noise_sigma;
     let workspace = std::cell::RefCell::new(workspace);
     let reconvolve = |plane: &Plane| {
         workspace
@@ -213,5 +216,6 @@ fn false_structure(
             .forward_model(plane, &prepared.psf, prepared.stamp.centre, factor, settings.deconv.target_fwhm)
             .unwrap_or_else(|_| Plane::zeros(residual.dim()))
     };
-    photometry::false_structure(third, None, residual, &prepared.stamp.weight, &reconvolve, &settings.structure).ok()
+    photometry::false_structure(third, Some(noise), residual, &prepared.stamp.weight, &reconvolve, &settings.structure)
+        .ok()
 }
