@@ -1,4 +1,5 @@
 //! What is written to disk, read back in Rust and as users read it in Python.
+#![allow(clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The network room against tiny ONNX files (tests/golden/network/make_networks.py) and the shipped network.
 
+#![allow(clippy::expect_used)]
+
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -100,6 +102,19 @@ fn an_object_gets_the_same_whatever_else_is_in_the_batch() {
         assert_eq!(together[i].as_ref().unwrap(), &alone, "object {i}");
         assert_eq!(again[i].as_ref().unwrap(), &alone, "object {i}, second run");
     }
+}
+
+#[test]
+fn the_batch_limit_counts_pixels() {
+    let Some(runtime) = runtime() else { return };
+    let with = |batch_max| {
+        Network::load(&golden("network/smooth"), &runtime, &NetworkSettings { batch_max, ..settings() }).unwrap()
+    };
+    assert_eq!(with(4).batches(64), [1, 4]);
+    assert_eq!(with(4).batches(128), [1], "as many pixels in one stamp of 128 as in four of 64");
+    assert_eq!(with(3).batches(64), [1]);
+    assert_eq!(with(0).batches(64), [1, 4]);
+    assert_eq!(with(1).batches(4096), [1], "one stamp runs whatever the limit");
 }
 
 #[test]
@@ -228,7 +243,8 @@ fn check_finds_an_example_that_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("smooth");
     std::fs::create_dir_all(copy.join("example")).unwrap();
-    for file in ["card.toml", "model.onnx", "example/tikhonov.npy", "example/noise_sigma.npy", "example/sky_sigma.npy"] {
+    for file in ["card.toml", "model.onnx", "example/tikhonov.npy", "example/noise_sigma.npy", "example/sky_sigma.npy"]
+    {
         std::fs::copy(golden("network/smooth").join(file), copy.join(file)).unwrap();
     }
     std::fs::copy(copy.join("example/tikhonov.npy"), copy.join("example/expected.npy")).unwrap();

@@ -19,9 +19,12 @@ pub struct Overrides {
     /// Measure the objects of this catalogue (FITS, Parquet, CSV; ra/dec or x/y) instead of detecting
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// Use this PSF (.psf) instead of fitting one
+    /// Use this PSF (.psf, FITS) instead of fitting one; FILE[CCDNAME] picks a row of merged PSFEx tables
     #[arg(long, value_name = "FILE")]
-    pub psf: Option<PathBuf>,
+    pub psf: Option<String>,
+    /// Fit the PSF, and fall back on this one where too few stars are usable
+    #[arg(long, value_name = "FILE", conflicts_with = "psf")]
+    pub psf_fallback: Option<String>,
     /// Network: the name of a folder below models/, or "none" for the Tikhonov image alone
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
@@ -100,6 +103,7 @@ pub struct Base {
     inference: Option<Inference>,
     catalog: Option<GivenCatalog>,
     psf: Option<PsfModel>,
+    psf_fallback: Option<PsfModel>,
     truth: Option<PathBuf>,
 }
 
@@ -110,12 +114,12 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
         Some(file) => Some(read_given_catalog(file, &settings.catalog).map_err(|error| failed(&error))?),
         None => None,
     };
-    let psf = match &overrides.psf {
-        Some(file) => {
-            return Err(CliError::Failed(format!("{}: reading a given PSF is not there yet", file.display())));
-        }
-        None => None,
+    let load = |spec: &String| {
+        let (path, row) = fits::split_spec(spec);
+        fits::read_psf(Path::new(path), row).map_err(|error| failed(&error))
     };
+    let psf = overrides.psf.as_ref().map(load).transpose()?;
+    let psf_fallback = overrides.psf_fallback.as_ref().map(load).transpose()?;
     let inference = Inference::start(&settings.network).map_err(|error| failed(&error))?;
     Ok(Base {
         settings: settings.clone(),
@@ -123,6 +127,7 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
         inference,
         catalog,
         psf,
+        psf_fallback,
         truth: truth.map(Path::to_path_buf),
     })
 }
@@ -142,7 +147,7 @@ impl Base {
     /// The context for one exposure: target grid in its pixels, given positions through its WCS.
     pub fn for_exposure(&self, handle: &ExposureHandle) -> Result<Context, WorkError> {
         let arcsec = self.overrides.target_fwhm.is_some() || self.overrides.target_scale.is_some();
-        let mut given = Given { positions: None, psf: self.psf.clone() };
+        let mut given = Given { positions: None, psf: self.psf.clone(), psf_fallback: self.psf_fallback.clone() };
         let mut settings = self.settings.clone();
         if arcsec || self.catalog.is_some() {
             let exposure = fits::read(handle, &settings.read)

@@ -465,10 +465,10 @@ impl Deconvolver {
         for axis in 0..2 {
             let at = |k: usize| f64::from(self.response[if axis == 0 { k } else { k * side }].norm());
             let mut k = 0;
-            while k + 1 <= self.n / 2 && at(k + 1) > 0.5 {
+            while k < self.n / 2 && at(k + 1) > 0.5 {
                 k += 1;
             }
-            let part = if k + 1 <= self.n / 2 { (at(k) - 0.5) / (at(k) - at(k + 1)) } else { 0.0 };
+            let part = if k < self.n / 2 { (at(k) - 0.5) / (at(k) - at(k + 1)) } else { 0.0 };
             // sqrt(2 ln 2) in both, so that its square is 2 ln 2.
             sum += 2.0 * std::f64::consts::LN_2 * self.n as f64 / (std::f64::consts::TAU * (k as f64 + part).max(0.5));
         }

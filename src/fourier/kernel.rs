@@ -66,7 +66,7 @@ pub fn shift_phases(n: usize, d: f64, out: &mut [Amplitude]) {
 /// For a width of no pixels at all the Gaussian is a single pixel, and its transform 1.
 fn gaussian_axis(n: usize, fwhm: f64) -> Vec<f64> {
     let sigma = fwhm * FWHM_TO_SIGMA;
-    if !(sigma > 1e-3) {
+    if sigma.is_nan() || sigma <= 1e-3 {
         return vec![1.0; n];
     }
     // The transform of a sampled Gaussian is the continuous one with its aliases added (Poisson summation): exact, and without

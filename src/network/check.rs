@@ -61,8 +61,11 @@ impl Report {
     }
 }
 
+/// A network's name and its card, or why the card cannot be read.
+pub type Listed = (String, Result<Card, NetworkError>);
+
 /// The networks of a folder with their cards, by name; a card that cannot be read keeps its error.
-pub fn list(folder: &Path) -> Result<Vec<(String, Result<Card, NetworkError>)>, NetworkError> {
+pub fn list(folder: &Path) -> Result<Vec<Listed>, NetworkError> {
     let unreadable = |error: std::io::Error| NetworkError::Unreadable {
         path: folder.into(),
         reason: format!("{error}; set network.folder to the folder that holds one folder per network"),
@@ -198,7 +201,7 @@ fn trial_input(side: usize, flux: f64, i: usize) -> NetworkInput {
 
 /// Every batch size runs, and an object gets the same whatever else is in the call.
 fn batches(network: &mut Network, side: usize) -> Result<String, String> {
-    let sizes = network.batches().to_vec();
+    let sizes = network.batches(side);
     let largest = sizes.last().copied().unwrap_or(1);
     let inputs: Vec<NetworkInput> = (0..largest + 1).map(|i| trial_input(side, 300.0, i)).collect();
     let together = network.run(&inputs).map_err(|error| error.to_string())?;

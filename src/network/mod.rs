@@ -20,7 +20,7 @@ pub use card::{
     Card, DomainCard, InputCard, Normalisation, OutputCard, PlaneKind, Precision, ScalarKind, ShapeCard, Side,
     TargetCard, ValidationBin, ValidationCard,
 };
-pub use check::{Finding, Report, Verdict, check, list};
+pub use check::{Finding, Listed, Report, Verdict, check, list};
 pub use error::{NetworkError, ObjectError};
 pub use runtime::Runtime;
 pub use session::Network;

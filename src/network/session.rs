@@ -16,6 +16,13 @@ use super::settings::{Device, NetworkSettings};
 use super::{NetworkInput, graph, normalise, onnx_header};
 use crate::image::Plane;
 
+/// Largest batch on the processor unless the settings say otherwise, stamps of [`BATCH_SIDE`] squared.
+const BATCH_CPU: usize = 4;
+/// The same on a GPU.
+const BATCH_CUDA: usize = 32;
+/// Side that batch limits are counted in, target pixels.
+const BATCH_SIDE: usize = 64;
+
 /// A network ready to run. One thread owns it (`run` takes `&mut self`).
 #[derive(Debug)]
 pub struct Network {
@@ -23,7 +30,7 @@ pub struct Network {
     path: PathBuf,
     session: Session,
     device: Device,
-    batches: Vec<usize>,
+    pixels_max: usize,
     scalar_ranks: BTreeMap<String, usize>,
 }
 
@@ -49,19 +56,18 @@ impl Network {
         device: Device,
         settings: &NetworkSettings,
     ) -> Self {
-        let mut batches: Vec<usize> =
-            card.shape.batches.iter().copied().filter(|&b| b <= settings.batch_max.max(1)).collect();
-        if batches.is_empty() {
-            // A graph of one fixed batch above the limit cannot run smaller.
-            batches.extend(card.shape.batches.first());
-        }
+        let batch_max = match (settings.batch_max, device) {
+            (0, Device::Cuda) => BATCH_CUDA,
+            (0, _) => BATCH_CPU,
+            (given, _) => given,
+        };
         let scalar_ranks = card
             .inputs
             .iter()
             .filter(|input| input.scalar.is_some())
             .map(|input| (input.name.clone(), graph::rank(&session, &input.name)))
             .collect();
-        Self { card, path, session, device, batches, scalar_ranks }
+        Self { card, path, session, device, pixels_max: batch_max * BATCH_SIDE * BATCH_SIDE, scalar_ranks }
     }
 
     /// The card.
@@ -74,14 +80,20 @@ impl Network {
         self.device
     }
 
-    /// Batch sizes in use, smallest first.
-    pub fn batches(&self) -> &[usize] {
-        &self.batches
+    /// Batch sizes in use for stamps of this side (target pixels), smallest first: the card's, as far as the memory allows.
+    pub fn batches(&self, side: usize) -> Vec<usize> {
+        let card = &self.card.shape.batches;
+        let mut batches: Vec<usize> = card.iter().copied().filter(|b| b * side * side <= self.pixels_max).collect();
+        if batches.is_empty() {
+            // The smallest must do, whatever the limit.
+            batches.extend(card.first());
+        }
+        batches
     }
 
     /// Runs every batch size once on blank stamps of this side (target pixels), so that the first real batch costs no more than the next.
     pub fn warm_up(&mut self, side: usize) -> Result<(), NetworkError> {
-        for batch in self.batches.clone() {
+        for batch in self.batches(side) {
             let blank = NetworkInput {
                 tikhonov: Plane::zeros((side, side)),
                 psf: Plane::zeros((side, side)),
@@ -113,9 +125,10 @@ impl Network {
             }
         }
         for (side, members) in by_side {
+            let batches = self.batches(side);
             let mut rest = members.as_slice();
             while !rest.is_empty() {
-                let batch = batch_for(&self.batches, rest.len());
+                let batch = batch_for(&batches, rest.len());
                 let (now, later) = rest.split_at(rest.len().min(batch));
                 rest = later;
                 let objects: Vec<(&NetworkInput, f64)> =

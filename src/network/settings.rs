@@ -38,7 +38,8 @@ pub struct NetworkSettings {
     pub device: Device,
     /// Threads of one network; 0: one per processor core.
     pub threads: usize,
-    /// Largest batch used, stamps; the card's larger batches are left alone. Bounds the memory.
+    /// Largest batch, in stamps of 64 x 64 target pixels (of larger stamps, as many fewer); the card's larger batches are left alone.
+    /// Bounds the memory. 0: 4 on the processor, where larger batches cost more per stamp (they leave the caches), 32 on a GPU.
     pub batch_max: usize,
 }
 
@@ -50,7 +51,7 @@ impl Default for NetworkSettings {
             runtime: PathBuf::new(),
             device: Device::Cpu,
             threads: 0,
-            batch_max: 32,
+            batch_max: 0,
         }
     }
 }

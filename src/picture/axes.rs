@@ -120,8 +120,9 @@ pub fn short(value: f64) -> String {
         return "\u{2013}".into();
     }
     if size >= 1e6 || (size > 0.0 && size < 1e-3) {
-        let exponent = size.log10().floor() as i32;
-        return format!("{}e{exponent}", number(value / 10_f64.powi(exponent), 1));
+        let text = format!("{value:.1e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text.as_str(), "0"));
+        return format!("{}e{exponent}", number(mantissa.parse().unwrap_or(value), 1));
     }
     let decimals = if size >= 100.0 || size == 0.0 {
         0
@@ -215,7 +216,7 @@ impl Plot {
             }
         }
         let inside = enter <= leave && a.0.is_finite() && b.0.is_finite() && a.1.is_finite() && b.1.is_finite();
-        inside.then_some( ((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
+        inside.then_some(((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
     }
 
     /// Frame, ticks on all four sides pointing inwards, tick labels, axis labels. To be drawn after the data.
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(short(0.01234), "0.012");
         assert_eq!(short(f64::NAN), "\u{2013}");
         assert_eq!(short(-2.5e7), "\u{2212}2.5e7");
+        assert_eq!(short(9.98e-5), "1.0e-4");
     }
 
     #[test]

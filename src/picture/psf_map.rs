@@ -77,7 +77,7 @@ pub fn psf_map(map: &PsfMap) -> Result<Picture, PictureError> {
     let side = left + wide + 196.0;
     let tall = high.max(470.0);
     let small = 0.5 * (tall - 86.0);
-    let mut canvas = Canvas::new((side + 372.0) as u32, (top + tall + 84.0) as u32)?;
+    let mut canvas = Canvas::new((side + 372.0) as u32, (top + tall + 100.0) as u32)?;
     canvas.text((24.0, 28.0), &map.exposure, TITLE, Anchor::Left)?;
     canvas.text((24.0, 54.0), &map.subtitle, Type::new(13.5, Rgb::GREY), Anchor::Left)?;
     let plot = Plot {
@@ -134,6 +134,10 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
     for p in &map.grid {
         whisker(canvas, plot, p, length, Rgb::GREY, 2.2)?;
     }
+    // of the stars only the brightest third get whiskers: those of faint ones show noise
+    let mut mags: Vec<f64> = compared(map).map(|s| s.mag).filter(|m| m.is_finite()).collect();
+    mags.sort_by(f64::total_cmp);
+    let bright = mags.get(mags.len() / 3).copied().unwrap_or(f64::INFINITY);
     for star in &map.stars {
         let p = &star.measured;
         let at = plot.at(p.x + 1.0, p.y + 1.0);
@@ -145,7 +149,7 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
             StarStatus::Reserved => canvas.diamond(at, 4.5, Rgb::ORANGE)?,
             StarStatus::Rejected => canvas.cross(at, 3.0, Rgb(90, 20, 30), 1.0)?,
         }
-        if star.status != StarStatus::Rejected {
+        if star.status != StarStatus::Rejected && star.mag <= bright {
             let colour = if star.status == StarStatus::Reserved { Rgb(150, 62, 0) } else { Rgb::INK };
             whisker(canvas, plot, p, length, colour, 1.3)?;
         }
@@ -175,7 +179,7 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
     canvas.path(&[at, (at.0 + shown * length, at.1)], Rgb::GREY, 2.2)?;
     at.0 += shown * length + 8.0;
     canvas.text(at, &format!("model, ellipticity {shown}"), NOTE, Anchor::Left)?;
-    at.0 += 176.0;
+    at.0 += 170.0;
     for (status, name) in
         [(StarStatus::Used, "used"), (StarStatus::Reserved, "reserved"), (StarStatus::Rejected, "rejected")]
     {
@@ -188,7 +192,12 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
         canvas.text((at.0 + 10.0, at.1), &format!("{name} ({count})"), NOTE, Anchor::Left)?;
         at.0 += 112.0;
     }
-    Ok(())
+    canvas.text(
+        (plot.corner.0, b.1 + 82.0),
+        "thin whiskers: measured, brightest third of the stars",
+        NOTE,
+        Anchor::Left,
+    )
 }
 
 /// A headless arrow along the major axis, its length proportional to the ellipticity.

@@ -54,7 +54,8 @@ pub struct SheetTexts {
 /// Picks `count` rows that show what the catalogue is like: spread evenly in log SNR from the brightest to 5, sound rows preferred.
 /// Returns indices, brightest first.
 pub fn choose_objects(rows: &[CatalogRow], count: usize) -> Vec<usize> {
-    let unsound = Flags::EDGE | Flags::TRUNCATED | Flags::SATURATED | Flags::FIT_FAILED | Flags::BAD_PIXELS;
+    let unsound =
+        Flags::EDGE | Flags::TRUNCATED | Flags::SATURATED | Flags::FIT_FAILED | Flags::BAD_PIXELS | Flags::NEGATIVE;
     let usable = |i: &usize| rows.get(*i).is_some_and(|r| r.snr > 0.0 && r.snr.is_finite() && r.stamp_size.is_some());
     let mut all: Vec<usize> = (0..rows.len()).filter(usable).collect();
     let sound: Vec<usize> = all
@@ -89,7 +90,7 @@ pub fn choose_objects(rows: &[CatalogRow], count: usize) -> Vec<usize> {
 const PANEL: f64 = 190.0;
 const GAP: f64 = 12.0;
 const LEFT: f64 = 236.0;
-const HEAD: f64 = 104.0;
+const HEAD: f64 = 116.0;
 const ROW: f64 = PANEL + 34.0;
 const FOOT: f64 = 30.0;
 
@@ -100,17 +101,24 @@ pub fn object_sheet(objects: &[SheetObject<'_>], texts: &SheetTexts) -> Result<P
     let mut canvas = Canvas::new(width as u32, height as u32)?;
     canvas.text((24.0, 30.0), &texts.exposure, Type::new(20.0, Rgb::INK).bold(), Anchor::Left)?;
     canvas.text((24.0, 56.0), &texts.subtitle, Type::new(13.5, Rgb::GREY), Anchor::Left)?;
-    let last = if texts.network.is_empty() { "no network" } else { texts.network.as_str() };
+    let last = if texts.network.is_empty() { "no network: as Tikhonov" } else { texts.network.as_str() };
     for (i, name) in ["observed", "PSF", "Tikhonov", last, "residual / noise"].into_iter().enumerate() {
         let x = LEFT + i as f64 * (PANEL + GAP) + 0.5 * PANEL;
         canvas.text((x, HEAD - 14.0), name, Type::new(14.5, Rgb::INK).bold(), Anchor::Centre)?;
+    }
+    // what is true of every row is said once
+    let common = objects.iter().map(|o| o.row.flags).reduce(|a, b| a & b).filter(|_| objects.len() > 1);
+    let common = common.unwrap_or_default();
+    if !common.is_empty() {
+        let words = format!("every object: {}", flag_names(common).replace(',', ", "));
+        canvas.text((24.0, 76.0), &words, Type::new(11.0, Rgb::ORANGE), Anchor::Left)?;
     }
     if objects.is_empty() {
         canvas.text((LEFT, HEAD + 40.0), "no objects to show", Type::new(14.0, Rgb::GREY), Anchor::Left)?;
     }
     for (k, object) in objects.iter().enumerate() {
         let y = HEAD + k as f64 * ROW;
-        describe(&mut canvas, y, object, texts)?;
+        describe(&mut canvas, y, object, common, texts)?;
         draw_row(&mut canvas, y, object, texts)?;
     }
     let unit = if texts.pixel_unit.is_empty() { String::new() } else { format!(", {} per pixel", texts.pixel_unit) };
@@ -122,7 +130,13 @@ pub fn object_sheet(objects: &[SheetObject<'_>], texts: &SheetTexts) -> Result<P
 }
 
 /// The words to the left of an object's panels.
-fn describe(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &SheetTexts) -> Result<(), PictureError> {
+fn describe(
+    canvas: &mut Canvas,
+    y: f64,
+    object: &SheetObject<'_>,
+    common: Flags,
+    texts: &SheetTexts,
+) -> Result<(), PictureError> {
     let row = object.row;
     let plain = Type::new(13.0, Rgb::INK);
     let grey = Type::new(12.0, Rgb::GREY);
@@ -140,7 +154,7 @@ fn describe(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &Sheet
     lines.push((format!("PSF FWHM {}{angle}", short(row.psf_fwhm)), grey));
     lines.push((format!("half-light radius {}{angle}", short(row.half_light_radius)), grey));
     lines.push((format!("\u{3bb} {}   \u{3c7}\u{b2}/\u{3bd} {:.2}", short(row.lambda), row.chi2_reduced), grey));
-    let flags = flag_names(row.flags);
+    let flags = flag_names(row.flags - common);
     let names: Vec<&str> = flags.split(',').filter(|n| !n.is_empty()).collect();
     let shown = 4;
     let warn = Type::new(10.5, Rgb::ORANGE);

@@ -67,7 +67,8 @@ pub fn deconvolve(
             .zip(&outputs)
             .map(|(prepared, output)| {
                 let prepared = prepared.as_ref().ok()?;
-                let image = output.clone().unwrap_or_else(|| windowed(prepared, field.factor));
+                let image = output.as_ref().unwrap_or(&prepared.deconvolved.image);
+                let image = windowed(image, prepared, field.factor);
                 Some(WORKSPACE.with_borrow_mut(|work| measure(prepared, &image, field.factor, settings, work)))
             })
             .collect();

@@ -16,6 +16,8 @@ pub struct Given {
     pub positions: Option<Vec<CatalogPosition>>,
     /// A PSF model; with it no star is looked at.
     pub psf: Option<PsfModel>,
+    /// A PSF model to fall back on where too few stars are usable.
+    pub psf_fallback: Option<PsfModel>,
 }
 
 /// An exposure ready for its objects. All planes have the exposure's shape.
@@ -89,7 +91,7 @@ pub fn prepare(
                 saturation: exposure.saturation.map(|level| level - global_level),
                 gain: exposure.gain,
             };
-            psf::fit(&input, &settings.psf)
+            psf::fit_or(&input, &settings.psf, given.psf_fallback.as_ref())
                 .map(|PsfFit { model, stars, report }| (model, stars, Some(report)))
                 .map_err(|error| Failure::new(id, Stage::Psf, &error))
         }

@@ -95,6 +95,10 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     stamps.finish().map_err(archived)?;
     archive::write_catalog_parquet(&paths.catalog_parquet(), &catalog).map_err(archived)?;
     archive::write_catalog_fits(&paths.catalog_fits(), &catalog).map_err(archived)?;
+    if field.psf_report.is_some() {
+        fits::write_psf(&paths.psf_model(), &field.psf, &field.stars, field.psf_report.as_ref())
+            .map_err(|error| Failure::new(&name, Stage::Archive, &error))?;
+    }
     pictures.write(&paths, &exposure, &field, &catalog, truth.as_ref()).map_err(archived)?;
     timings.add(Stage::Archive, start.elapsed());
     let seconds: BTreeMap<String, f64> = timings.seconds().map(|(stage, s)| (stage.name().to_string(), s)).collect();

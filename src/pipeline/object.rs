@@ -130,18 +130,19 @@ pub fn network_input(prepared: &Prepared, factor: usize) -> NetworkInput {
     }
 }
 
-/// The Tikhonov image within the object's reach, falling to 0 over half of that again. Beyond it the image is noise, which would
-/// count in the flux with the weight of the whole stamp; a network's output needs no such window.
-pub fn windowed(prepared: &Prepared, factor: usize) -> Plane {
-    let image = &prepared.deconvolved.image;
+/// A deconvolved image within the object's reach, falling to 0 over half of that again. Beyond it there is only noise, or what a
+/// network left of it, which would count in the flux with the weight of the whole stamp.
+pub fn windowed(image: &Plane, prepared: &Prepared, factor: usize) -> Plane {
     let centre = (image.nrows() / 2) as f64;
     let inner = prepared.stamp.reach * factor as f64;
     let width = (0.5 * inner).max(1.0);
-    Plane::from_shape_fn(image.dim(), |(j, i)| {
+    let mut inside = image.clone();
+    for ((j, i), value) in inside.indexed_iter_mut() {
         let out = ((i as f64 - centre).hypot(j as f64 - centre) - inner) / width;
         let weight = 0.5 + 0.5 * (std::f64::consts::PI * out.clamp(0.0, 1.0)).cos();
-        (weight * f64::from(image.get((j, i)).copied().unwrap_or(0.0))) as f32
-    })
+        *value = (weight * f64::from(*value)) as f32;
+    }
+    inside
 }
 
 /// Refits the amplitude of a deconvolved image to the observed pixels, measures it and tests what is left.
@@ -205,6 +206,9 @@ fn false_structure(
     const SCALE: usize = 3;
     let scales = crate::deconv::starlet::transform(image, SCALE).ok()?;
     let third = scales.details.get(SCALE - 1)?;
+    // A network's output is nearly free of noise outside the object: its own scatter there says nothing. The noise of the step
+    // before it is the least that a structure must stand out from.
+    let noise = crate::deconv::starlet::noise_levels(SCALE).ok()?.last()? * prepared.deconvolved.noise_sigma;
     let workspace = std::cell::RefCell::new(workspace);
     let reconvolve = |plane: &Plane| {
         workspace
@@ -212,5 +216,6 @@ fn false_structure(
             .forward_model(plane, &prepared.psf, prepared.stamp.centre, factor, settings.deconv.target_fwhm)
             .unwrap_or_else(|_| Plane::zeros(residual.dim()))
     };
-    photometry::false_structure(third, None, residual, &prepared.stamp.weight, &reconvolve, &settings.structure).ok()
+    photometry::false_structure(third, Some(noise), residual, &prepared.stamp.weight, &reconvolve, &settings.structure)
+        .ok()
 }

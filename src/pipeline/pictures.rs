@@ -80,7 +80,10 @@ impl Pictures {
         if let Some(truth) = truth {
             let texts = FluxTexts {
                 exposure: catalog.header.exposure.clone(),
-                subtitle: format!("{} of {} true objects matched within 2 pixels", truth.report.matched, truth.report.truth),
+                subtitle: format!(
+                    "{} of {} true objects matched within 2 pixels",
+                    truth.report.matched, truth.report.truth
+                ),
             };
             save(&paths.flux(), picture::flux_against_truth(&truth.points, &texts))?;
         }
@@ -159,8 +162,7 @@ fn map(exposure: &Exposure, field: &Field, catalog: &Catalog) -> PsfMap {
         (0..count).map(|i| (i as f64 + 0.5) * side as f64 / count as f64 - 0.5).collect()
     };
     let (xs, ys) = (along(columns), along(rows));
-    let grid =
-        ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))).map(|(x, y)| map_point(field, x, y)).collect();
+    let grid = ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))).map(|(x, y)| map_point(field, x, y)).collect();
     PsfMap {
         exposure: header.exposure.clone(),
         subtitle,

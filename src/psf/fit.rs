@@ -22,6 +22,8 @@ pub(super) struct Fitter<'a> {
     pub(super) notes: Vec<String>,
     /// Prior of the residual, once chosen.
     pub(super) residual_prior: Option<ResidualPrior>,
+    /// The stars were listed: no selection by size.
+    pub(super) listed: bool,
     /// The fallback taken, in words.
     pub(super) fallback: Option<String>,
 }
@@ -187,7 +189,7 @@ impl Fitter<'_> {
         let mut points = Vec::new();
         for (k, star) in stars.iter_mut().enumerate() {
             let ln_size = star.size.ln();
-            if ln_size < window.0 || ln_size > window.1 {
+            if !self.listed && (ln_size < window.0 || ln_size > window.1) {
                 let reason = if ln_size < window.0 { Rejection::TooSharp } else { Rejection::Extended };
                 star.status = StarStatus::Rejected(reason);
                 continue;
@@ -220,7 +222,7 @@ impl Fitter<'_> {
                 Err(reason) => StarStatus::Rejected(reason),
             };
         }
-        let doubtful = ambiguous(&points, self.settings.contamination);
+        let doubtful = if self.listed { Vec::new() } else { ambiguous(&points, self.settings.contamination) };
         for k in doubtful {
             if matches!(stars[k].status, StarStatus::Used | StarStatus::Reserved) {
                 stars[k].status = StarStatus::Rejected(Rejection::Ambiguous);
@@ -266,9 +268,10 @@ pub(super) fn run<'a>(
     input: &PsfInput<'_>,
     settings: &'a PsfSettings,
     given: Option<&PsfModel>,
+    listed: Option<&[(f64, f64)]>,
 ) -> Result<(Fitter<'a>, Candidates, Option<PsfModel>), PsfError> {
     let (ny, nx) = input.image.dim();
-    let mut found = candidates(input, settings);
+    let mut found = candidates(input, settings, listed);
     let domain = Domain::image(nx, ny);
     let mut fitter = Fitter {
         settings,
@@ -284,6 +287,7 @@ pub(super) fn run<'a>(
         notes: Vec::new(),
         residual_prior: None,
         fallback: None,
+        listed: listed.is_some(),
     };
     let fitted = fitter.fit_stars(&mut found.stars);
     for s in &found.stars {
@@ -332,7 +336,7 @@ impl Fitter<'_> {
         let window = (3.0 * width).clamp(0.1, 0.3);
         let min_snr = self.settings.min_snr;
         for s in stars.iter_mut() {
-            let near = (s.size.ln() - mode).abs() < window && s.distortion.0.hypot(s.distortion.1) < 0.4;
+            let near = self.listed || (s.size.ln() - mode).abs() < window && s.distortion.0.hypot(s.distortion.1) < 0.4;
             s.status = if near && s.snr > min_snr {
                 StarStatus::Used
             } else if s.snr <= min_snr {
@@ -344,9 +348,6 @@ impl Fitter<'_> {
             };
         }
         self.start_from(mode);
-        if std::env::var("PSFDEV").is_ok() {
-            eprintln!("locus {mode:.3} +- {width:.3} first {}", stars.iter().filter(|s| s.status == StarStatus::Used).count());
-        }
         for _ in 0..4 {
             if self.core_step(stars).is_none() {
                 return false;
@@ -365,17 +366,11 @@ impl Fitter<'_> {
             self.classify(stars, (mode - 0.6, mode + 1.0));
             if round == 2 {
                 self.learn_sky(stars);
-                if std::env::var("PSFDEV").is_ok() {
-                    eprintln!("sky {:?}", self.weighting.sky_prior);
-                }
             }
             if round == 1 {
                 reserve(stars, self.settings.reserved_fraction);
             }
             self.choose_order(stars);
-            if std::env::var("PSFDEV").is_ok() {
-                eprintln!("round {round} order {} beta {:.3} scale {:.3} used {}", self.model.order, self.model.beta, self.model.core[0][0].exp(), stars.iter().filter(|s| s.status == StarStatus::Used).count());
-            }
         }
         for _ in 0..2 {
             if self.core_step(stars).is_none() {
@@ -393,6 +388,7 @@ impl Fitter<'_> {
         if self.settings.smooth_residual {
             self.fit_smooth(stars);
         }
+        self.model.scatter = self.nugget.map(f64::sqrt);
         true
     }
 

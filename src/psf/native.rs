@@ -121,9 +121,17 @@ impl NativeModel {
         pixel: bool,
         centre: (f64, f64),
     ) -> Vec<f64> {
+        self.sample(x, y, size, 1.0 / oversample as f64, pixel, centre)
+    }
+
+    /// As [`Self::render`] with the pixel response, at any step in pixels.
+    pub(super) fn render_step(&self, x: f64, y: f64, size: usize, step: f64, centre: (f64, f64)) -> Vec<f64> {
+        self.sample(x, y, size, step, true, centre)
+    }
+
+    fn sample(&self, x: f64, y: f64, size: usize, step: f64, pixel: bool, centre: (f64, f64)) -> Vec<f64> {
         let frame = Frame::new(&self.shape(x, y), self.beta);
         let residual = self.residual_at(x, y);
-        let step = 1.0 / oversample as f64;
         let half = (size / 2) as f64;
         let mut out = vec![0.0; size * size];
         let nodes = pixel_nodes(if pixel { frame.nodes } else { 1 });

@@ -24,7 +24,7 @@ impl Fitter<'_> {
         let fwhm = scale * moffat_fwhm_ratio(self.model.beta);
         let step = STEP.max(STEP_PIXELS / scale);
         let r = (half as f64).min(3.5 * fwhm + 2.0) / scale;
-        let radial = ((((1.0 + r * r).sqrt() - 1.0) / step).ceil() as usize).clamp(4, 30);
+        let radial = ((((1.0 + r * r).sqrt() - 1.0) / step).ceil() as usize + 2).clamp(4, 32);
         ResidualBasis {
             step,
             radial,
@@ -101,15 +101,6 @@ impl Fitter<'_> {
             let infos = self.informations(stars, true);
             let located: Vec<((f64, f64), Information)> =
                 infos.iter().map(|(k, i)| (stars[*k].position(), i.clone())).collect();
-            if std::env::var("PSFDEV").is_ok() {
-                eprintln!(
-                    "residual iteration {iteration}: n {} chi2 {:.0} pixels {} beta {:.3}",
-                    infos.len(),
-                    infos.iter().map(|i| i.1.chi2).sum::<f64>(),
-                    infos.iter().map(|i| i.1.pixels).sum::<usize>(),
-                    self.model.beta
-                );
-            }
             // Higher orders wait until the lower ones explain what is theirs.
             let reached = self.model.residual.as_ref().map_or(0, |r| r.order);
             let max_order =
@@ -190,9 +181,6 @@ impl Fitter<'_> {
                 if evidence > best.0 {
                     best = (evidence, precision);
                 }
-            }
-            if std::env::var("PSFDEV").is_ok() {
-                eprintln!("residual order {order}: ln evidence {:.1} sigma {:.4}", best.0, best.1.powf(-0.5));
             }
             if best.0 > PAYS {
                 kept = Some(order);

@@ -16,7 +16,7 @@ pub(super) struct Candidates {
 }
 
 /// Measures every source that flags, edge and masks allow.
-pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings) -> Candidates {
+pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings, listed: Option<&[(f64, f64)]>) -> Candidates {
     let sources = &input.detections.sources;
     let mut verdicts = vec![StarStatus::Rejected(Rejection::Faint); sources.len()];
     let mut stars = Vec::new();
@@ -24,6 +24,10 @@ pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings) -> Candid
     let half = ((4.0 * fwhm).ceil() as usize).clamp(8, 40);
     let slope = variance_slope(input);
     for (index, s) in sources.iter().enumerate() {
+        if listed.is_some_and(|l| !l.iter().any(|p| (p.0 - s.x).powi(2) + (p.1 - s.y).powi(2) < 4.0)) {
+            verdicts[index] = StarStatus::Rejected(Rejection::NotListed);
+            continue;
+        }
         if !(s.flux > 0.5 * settings.min_snr * s.flux_err && s.flux.is_finite() && s.x.is_finite() && s.y.is_finite()) {
             continue;
         }
@@ -245,8 +249,10 @@ pub(super) fn size_locus(stars: &[Star]) -> Option<(f64, f64)> {
         .collect();
     bright.sort_by(|a, b| b.snr.total_cmp(&a.snr).then(a.source.cmp(&b.source)));
     bright.truncate(BRIGHTEST);
-    let mut points: Vec<Point> =
-        bright.iter().map(|s| Point { ln_size: s.size.ln(), e: s.distortion, weight: s.snr.clamp(1.0, 500.0).powf(0.75) }).collect();
+    let mut points: Vec<Point> = bright
+        .iter()
+        .map(|s| Point { ln_size: s.size.ln(), e: s.distortion, weight: s.snr.clamp(1.0, 500.0).powf(0.75) })
+        .collect();
     points.sort_by(|a, b| a.ln_size.total_cmp(&b.ln_size));
     let (width_t, width_e) = (0.08, 0.08);
     let density: Vec<f64> = points
@@ -255,7 +261,9 @@ pub(super) fn size_locus(stars: &[Star]) -> Option<(f64, f64)> {
             points
                 .iter()
                 .map(|q| {
-                    let d = ((p.ln_size - q.ln_size) / width_t).powi(2) + ((p.e.0 - q.e.0) / width_e).powi(2) + ((p.e.1 - q.e.1) / width_e).powi(2);
+                    let d = ((p.ln_size - q.ln_size) / width_t).powi(2)
+                        + ((p.e.0 - q.e.0) / width_e).powi(2)
+                        + ((p.e.1 - q.e.1) / width_e).powi(2);
                     if d < 20.0 { q.weight * (-0.5 * d).exp() } else { 0.0 }
                 })
                 .sum()
@@ -263,11 +271,16 @@ pub(super) fn size_locus(stars: &[Star]) -> Option<(f64, f64)> {
         .collect();
     let highest = density.iter().copied().fold(0.0, f64::max);
     let peak = (0..points.len()).find(|&k| {
-        density[k] > 0.45 * highest && points.iter().zip(&density).all(|(q, d)| (q.ln_size - points[k].ln_size).abs() > 0.12 || *d <= density[k])
+        density[k] > 0.45 * highest
+            && points
+                .iter()
+                .zip(&density)
+                .all(|(q, d)| (q.ln_size - points[k].ln_size).abs() > 0.12 || *d <= density[k])
     })?;
     let mode = points[peak].ln_size;
     // Width from the lower side, where there are no galaxies.
-    let mut below: Vec<f32> = points.iter().map(|p| p.ln_size).filter(|v| *v <= mode && *v > mode - 0.5).map(|v| (mode - v) as f32).collect();
+    let mut below: Vec<f32> =
+        points.iter().map(|p| p.ln_size).filter(|v| *v <= mode && *v > mode - 0.5).map(|v| (mode - v) as f32).collect();
     let width = crate::image::stats::median_in_place(&mut below).unwrap_or(0.05) * crate::image::stats::MAD_TO_SIGMA;
     Some((mode, width.clamp(0.02, 0.12)))
 }

@@ -51,7 +51,7 @@ impl Default for PsfSettings {
             contamination: 0.015,
             reserved_fraction: 0.2,
             max_order: 4,
-            stars_per_term: 4.0,
+            stars_per_term: 1.8,
             min_stars: 3,
             fit_radius_fwhm: 4.0,
             model_error: 0.005,

@@ -103,9 +103,10 @@ def refresh_norms(model, sets, seed: int, stamps: int = 2048, batch: int = 64):
         norm.momentum = None  # cumulative mean
     model.train()
     rng = np.random.default_rng((seed, 11))
-    for _ in range(stamps // batch):
-        s = sets[rng.choice(len(sets), p=np.array([len(x) for x in sets]) / sum(len(x) for x in sets))]
-        rows = np.sort(rng.choice(len(s), batch, replace=False))
+    total = sum(len(s) for s in sets)
+    for _ in range(max(1, min(stamps, total) // batch)):
+        s = sets[rng.choice(len(sets), p=np.array([len(x) for x in sets]) / total)]
+        rows = np.sort(rng.choice(len(s), min(batch, len(s)), replace=False))
         forward(model, torch.from_numpy((s.tikhonov[rows] / s.scale[rows][:, None, None]).astype(np.float32)), False)
     model.eval()
     for norm in norms:
