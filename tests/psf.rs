@@ -1,4 +1,5 @@
 //! The PSF room against GalSim, PSFEx files, and invariants.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;
 

@@ -157,7 +157,7 @@ fn eval(args: &EvalArgs) -> Result<(), CliError> {
         return Err(CliError::Usage(format!("--oversample {}: 1 to 16", args.oversample)));
     }
     let size = args.size.unwrap_or((41 * args.oversample) | 1);
-    if size % 2 == 0 || size > 2001 {
+    if size.is_multiple_of(2) || size > 2001 {
         return Err(CliError::Usage(format!("--size {size}: an odd number up to 2001")));
     }
     let model = load(&args.psf)?;

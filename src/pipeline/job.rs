@@ -103,10 +103,10 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     timings.add(Stage::Archive, start.elapsed());
     let seconds: BTreeMap<String, f64> = timings.seconds().map(|(stage, s)| (stage.name().to_string(), s)).collect();
     let mut summary = ExposureSummary::new(&catalog, &paths, seconds).map_err(archived)?;
-    if let Some(truth) = &truth {
-        if let Ok(value) = serde_json::to_value(truth) {
-            summary.more.insert("truth".into(), value);
-        }
+    if let Some(truth) = &truth
+        && let Ok(value) = serde_json::to_value(truth)
+    {
+        summary.more.insert("truth".into(), value);
     }
     summary.write(&paths).map_err(archived)?;
     Ok(Done { catalog, summary, paths, timings, truth })

@@ -145,7 +145,9 @@ impl Fitter<'_> {
     pub(super) fn fit_smooth(&mut self, stars: &mut [Star]) {
         self.model.smooth = None;
         let infos = self.informations(stars, false);
-        let mut rows: Vec<((f64, f64), [f64; 3], [f64; 3])> = Vec::new();
+        /// Position, deviation of the core's three parameters, their variances.
+        type OwnShape = ((f64, f64), [f64; 3], [f64; 3]);
+        let mut rows: Vec<OwnShape> = Vec::new();
         for (k, info) in &infos {
             if let Some((d, c)) = own_shape(info) {
                 rows.push((

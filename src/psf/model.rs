@@ -26,7 +26,7 @@ pub struct PsfUncertainty {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Kind {
-    Native(NativeModel),
+    Native(Box<NativeModel>),
     Tabulated(Tabulated),
 }
 
@@ -39,7 +39,7 @@ pub struct PsfModel {
 impl PsfModel {
     /// Wraps a fitted model.
     pub fn from_native(native: NativeModel) -> Self {
-        Self { kind: Kind::Native(native) }
+        Self { kind: Kind::Native(Box::new(native)) }
     }
 
     /// Wraps tabulated pixels; their number must match their size and variation.
@@ -87,7 +87,7 @@ impl PsfModel {
     }
 
     fn sample(&self, x: f64, y: f64, size: usize, oversample: usize, pixel: bool) -> Result<PsfStamp, PsfError> {
-        if size % 2 == 0 || oversample == 0 {
+        if size.is_multiple_of(2) || oversample == 0 {
             return Err(PsfError::Input(format!(
                 "a PSF stamp needs an odd size and an oversampling of at least 1, not {size} and {oversample}"
             )));

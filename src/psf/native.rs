@@ -142,14 +142,14 @@ impl NativeModel {
             let uy = (j as f64 - half) * step - centre.1;
             for i in 0..size {
                 let ux = (i as f64 - half) * step - centre.0;
-                let (cx, cy) = frame.to_core(ux, uy);
+                let (cx, cy) = frame.core_frame(ux, uy);
                 let r2 = cx * cx + cy * cy;
                 // Far from the centre the core is smooth on the scale of a pixel: one node does.
                 let nodes = if r2 > FAR { pixel_nodes(1) } else { nodes };
                 let mut v = 0.0;
                 for &(oy, wy) in nodes {
                     for &(ox, wx) in nodes {
-                        let (a, b) = frame.to_core(ux + ox, uy + oy);
+                        let (a, b) = frame.core_frame(ux + ox, uy + oy);
                         v += wx * wy * (-frame.beta * (1.0 + a * a + b * b).ln()).exp();
                     }
                 }
@@ -159,7 +159,7 @@ impl NativeModel {
                     let mut r = t.value(cx, cy);
                     if !pixel {
                         let at = |dx: f64, dy: f64| {
-                            let (a, b) = frame.to_core(ux + dx, uy + dy);
+                            let (a, b) = frame.core_frame(ux + dx, uy + dy);
                             t.value(a, b)
                         };
                         r -= (at(h, 0.0) + at(-h, 0.0) + at(0.0, h) + at(0.0, -h) - 4.0 * r) / 24.0;

@@ -98,19 +98,19 @@ impl Frame {
 
     /// Pixel offset to core frame.
     #[inline]
-    pub(super) fn to_core(&self, ux: f64, uy: f64) -> (f64, f64) {
+    pub(super) fn core_frame(&self, ux: f64, uy: f64) -> (f64, f64) {
         (self.a11 * ux + self.a12 * uy, self.a12 * ux + self.a22 * uy)
     }
 
     /// Core averaged over the pixel centred at offset (ux, uy), with derivatives.
     pub(super) fn core(&self, ux: f64, uy: f64) -> CoreValue {
         let mut out = CoreValue::default();
-        let (x, y) = self.to_core(ux, uy);
+        let (x, y) = self.core_frame(ux, uy);
         // Far out the core is smooth on the scale of a pixel.
         let nodes = pixel_nodes(if x * x + y * y > FAR { 1 } else { self.nodes });
         for &(oy, wy) in nodes {
             for &(ox, wx) in nodes {
-                let (x, y) = self.to_core(ux + ox, uy + oy);
+                let (x, y) = self.core_frame(ux + ox, uy + oy);
                 let q = 1.0 + x * x + y * y;
                 let ln_q = q.ln();
                 let v = wx * wy * self.amplitude * (-self.beta * ln_q).exp();

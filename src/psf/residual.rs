@@ -58,7 +58,7 @@ impl Fitter<'_> {
             for i in -half..=half {
                 let (ux, uy) = (i as f64 * step, j as f64 * step);
                 let core = frame.core(ux, uy);
-                let (x, y) = frame.to_core(ux, uy);
+                let (x, y) = frame.core_frame(ux, uy);
                 let modes =
                     [core.value, core.grad.0, core.grad.1, core.radial + 2.0 * core.value, core.plus, core.cross];
                 for (norm, m) in norms.iter_mut().zip(&modes) {

@@ -179,9 +179,8 @@ pub(super) fn joint_step(
     let wild = b[0].abs().max(b[nt].abs()).max(b[2 * nt].abs()) / 0.25;
     let damp = 1.0 / wild.max(b[shape_n].abs() / 0.7).max(1.0);
     for q in 0..3 {
-        let bound = if q == 0 { 1.0 } else { 1.0 };
         for i in 0..nt {
-            model.core[q][i] += bound * damp * b[q * nt + i];
+            model.core[q][i] += damp * b[q * nt + i];
         }
     }
     model.beta = (model.beta + damp * b[shape_n]).clamp(1.3, 12.0);

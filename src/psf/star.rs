@@ -220,7 +220,7 @@ fn accumulate(
             }
             let ux = i as f64 - half - star.centre.0;
             let core = frame.core(ux, uy);
-            let (x, y) = frame.to_core(ux, uy);
+            let (x, y) = frame.core_frame(ux, uy);
             let at = basis.as_ref().and_then(|b| b.at(x, y, frame.amplitude));
             let (mut value, mut gx, mut gy) = (core.value, core.grad.0, core.grad.1);
             let (mut radial, mut plus, mut cross) = (core.radial, core.plus, core.cross);
@@ -273,8 +273,8 @@ fn accumulate(
                 && let (Some(b), Some(v)) = (basis.as_ref(), &at)
             {
                 let count = (b.radial - v.first).min(4) * angular;
-                for k in 0..count {
-                    block[k] = scale * v.radial[k / angular] * v.angular[k % angular];
+                for (k, value) in block.iter_mut().enumerate().take(count) {
+                    *value = scale * v.radial[k / angular] * v.angular[k % angular];
                 }
                 let start = HEAD + v.first * angular;
                 for k in 0..count {
