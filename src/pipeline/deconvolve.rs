@@ -1,7 +1,7 @@
 //! Every object of a field, chunk by chunk: stamps and Tikhonov steps over all cores, one network call, measurements over all cores.
 
 use std::cell::RefCell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
@@ -57,7 +57,13 @@ pub fn deconvolve(
             .par_iter()
             .map(|&index| WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work)))
             .collect();
-        timings.add(Stage::Tikhonov, start.elapsed());
+        // Both happen in the same pass: the wall-clock time is shared out as the cores spent theirs.
+        let core_time =
+            |of: fn(&Prepared) -> Duration| prepared.iter().flatten().map(of).sum::<Duration>().as_secs_f64();
+        let cutting = core_time(|p| p.cutting) / core_time(|p| p.preparing).max(f64::MIN_POSITIVE);
+        let wall = start.elapsed();
+        timings.add(Stage::Stamp, wall.mul_f64(cutting.clamp(0.0, 1.0)));
+        timings.add(Stage::Tikhonov, wall.mul_f64(1.0 - cutting.clamp(0.0, 1.0)));
 
         let outputs = timings.measure(Stage::Network, || network_outputs(exposure, field, &prepared, inference))?;
 

@@ -103,6 +103,9 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     timings.add(Stage::Archive, start.elapsed());
     let seconds: BTreeMap<String, f64> = timings.seconds().map(|(stage, s)| (stage.name().to_string(), s)).collect();
     let mut summary = ExposureSummary::new(&catalog, &paths, seconds).map_err(archived)?;
+    let memory: serde_json::Map<String, serde_json::Value> =
+        timings.peak_mib().map(|(stage, mib)| (stage.name().to_string(), mib.into())).collect();
+    summary.more.insert("peak_memory_mib".into(), memory.into());
     if let Some(truth) = &truth
         && let Ok(value) = serde_json::to_value(truth)
     {

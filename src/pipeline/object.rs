@@ -1,5 +1,7 @@
 //! What is done for every object: stamp, Tikhonov step, amplitude, shape, residual tests.
 
+use std::time::{Duration, Instant};
+
 use ndarray::{Array2, s};
 
 use super::Field;
@@ -42,6 +44,10 @@ pub struct Prepared {
     pub psf_moments: Option<Moments>,
     /// The Tikhonov step's result.
     pub deconvolved: Deconvolved,
+    /// Time that cutting took on its core.
+    pub cutting: Duration,
+    /// Time that all of it took on its core.
+    pub preparing: Duration,
 }
 
 /// An object's final planes and numbers.
@@ -82,7 +88,9 @@ pub fn prepare_object(
         gain,
         detections: &field.detections,
     };
+    let start = Instant::now();
     let stamp = stamp::cut(&input, index, &settings.stamp)?;
+    let cutting = start.elapsed();
     let n = stamp.observed.nrows();
     let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
@@ -106,7 +114,7 @@ pub fn prepare_object(
         field.factor,
         &settings.deconv,
     )?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved })
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, cutting, preparing: start.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
