@@ -1,5 +1,7 @@
 //! Simulation: profiles against GalSim, flux, noise, truth tables, the command itself.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::path::{Path, PathBuf};
