@@ -1,6 +1,8 @@
 //! Simulation: profiles against GalSim, flux, noise, truth tables, the command itself.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::path::{Path, PathBuf};
