@@ -19,7 +19,7 @@ build: setup ## the release binary, target/release/stillair
 demo: build ## simulate an LSST-like exposure, process it, compare with the truth
 	rm -rf $(DEMO)
 	$(STILLAIR) simulate --layout lsst --seed 1 --out $(DEMO)/exposures
-	$(STILLAIR) process $(DEMO)/exposures/*.fits --out $(DEMO)
+	$(STILLAIR) process $(DEMO)/exposures/lsst-1.fits --out $(DEMO)
 
 test: setup-tests ## every test, real clients included
 	@test -d "$${STILLAIR_TEST_DATA:-../shared/data}" || echo "NOTE: no real data in $${STILLAIR_TEST_DATA:-../shared/data}; the tests that need them skip"

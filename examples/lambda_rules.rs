@@ -3,86 +3,28 @@
 //! `cargo run --release --example lambda_rules [PSF_FWHM [FACTOR [REALISATIONS]]]`: Moffat PSF (beta 3, FWHM 4 px unless given),
 //! exponential discs of four half-light radii and random ellipticity on white noise, 64 x 64 px, target Gaussian of FWHM 2 px.
 
+mod shared;
+
 use rand::{RngExt, SeedableRng};
 use stillair::deconv::{DeconvSettings, LambdaRule, TikhonovInput, Workspace};
-use stillair::fourier::{Amplitude, FftScratch, gaussian_half_spectrum, plan};
 use stillair::image::Plane;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use shared::{Result, TARGET, centre_cut, disc, half_light, moffat, nmse};
 
 const N: usize = 64;
 const BIG: usize = 128;
-const TARGET: f64 = 2.0;
 
-fn moffat(size: usize, fwhm: f64) -> Plane {
-    let beta: f64 = 3.0;
-    let alpha = 0.5 * fwhm / (2f64.powf(1.0 / beta) - 1.0).sqrt();
-    let c = (size / 2) as f64;
-    let mut p = Plane::from_shape_fn((size, size), |(y, x)| {
-        (1.0 + ((y as f64 - c).powi(2) + (x as f64 - c).powi(2)) / alpha / alpha).powf(-beta) as f32
-    });
-    p /= p.sum();
-    p
-}
+/// A rule's name, and what it makes of the object's SNR.
+type Rule = (String, Box<dyn Fn(f64) -> LambdaRule>);
 
-/// An exponential disc of unit flux seen with the target PSF, centred on pixel side / 2.
-fn disc(side: usize, half_light: f64, e: f64, angle: f64) -> Result<Plane> {
-    let r0 = half_light / 1.678_347;
-    let (ra, rb) = (r0 * (1.0 + e).sqrt(), r0 * (1.0 - e).sqrt());
-    let fft = plan(side, side)?;
-    let nu =
-        |k: usize| (if 2 * k > side { k as f64 - side as f64 } else { k as f64 }) / side as f64 * std::f64::consts::TAU;
-    let spectrum: Vec<Amplitude> = gaussian_half_spectrum(side, side, TARGET)
-        .iter()
-        .enumerate()
-        .map(|(i, g)| {
-            let (u, v) = (nu(i / side), nu(i % side));
-            let (a, b) = (u * angle.cos() + v * angle.sin(), v * angle.cos() - u * angle.sin());
-            let sign = if (i / side + i % side) % 2 == 0 { 1.0 } else { -1.0 };
-            Amplitude::new((sign * g * (1.0 + (a * ra).powi(2) + (b * rb).powi(2)).powf(-1.5)) as f32, 0.0)
-        })
-        .collect();
-    let mut out = Plane::zeros((side, side));
-    fft.inverse(&spectrum, out.as_slice_mut().ok_or("layout")?, &mut FftScratch::default())?;
-    Ok(out)
-}
-
-fn centre_cut(p: &Plane, n: usize) -> Plane {
-    let o = p.nrows() / 2 - n / 2;
-    p.slice(ndarray::s![o..o + n, o..o + n]).to_owned()
-}
-
-/// Radius about (cx, cy) that holds half of the light.
-fn half_light(p: &Plane, cx: f64, cy: f64) -> f64 {
-    let mut by_radius: Vec<(f64, f64)> =
-        p.indexed_iter().map(|((y, x), v)| ((x as f64 - cx).hypot(y as f64 - cy), f64::from(*v))).collect();
-    by_radius.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let half = 0.5 * f64::from(p.sum());
-    let mut sum = 0.0;
-    for (r, v) in by_radius {
-        sum += v;
-        if sum >= half {
-            return r;
-        }
-    }
-    f64::NAN
-}
-
-fn nmse(image: &Plane, truth: &Plane, window: &Plane) -> f64 {
-    let (mut top, mut bottom) = (0.0, 0.0);
-    for ((a, t), w) in image.iter().zip(truth).zip(window) {
-        let (a, t, w) = (f64::from(*a), f64::from(*t), f64::from(*w));
-        top += (w * (a - t)).powi(2);
-        bottom += (w * t).powi(2);
-    }
-    top / bottom
-}
+/// Position angles are drawn below this, radians: all but a thousandth of half a turn.
+const ANGLES: f64 = 157.0 / 50.0;
 
 fn main() -> Result<()> {
     let arg = |i: usize, default: f64| std::env::args().nth(i).map_or(Ok(default), |v| v.parse::<f64>());
     let (fwhm, factor, realisations) = (arg(1, 4.0)?, arg(2, 1.0)? as usize, arg(3, 24.0)? as usize);
-    let rules: Vec<(String, Box<dyn Fn(f64) -> LambdaRule>)> = {
-        let mut r: Vec<(String, Box<dyn Fn(f64) -> LambdaRule>)> = vec![
+    let rules: Vec<Rule> = {
+        let mut r: Vec<Rule> = vec![
             ("fixed 9e-3".into(), Box::new(|_| LambdaRule::Fixed { lambda: 9e-3 })),
             ("3e-3 * 20 / SNR".into(), Box::new(|snr| LambdaRule::Fixed { lambda: 0.06 / snr })),
             ("SURE prediction".into(), Box::new(|_| LambdaRule::SurePrediction)),
@@ -103,12 +45,12 @@ fn main() -> Result<()> {
     let mut lambdas = vec![vec![vec![0.0; sizes.len()]; snrs.len()]; rules.len() + 1];
     let mut work = Workspace::default();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(20);
-    let psf = moffat(31 * factor | 1, fwhm * factor as f64);
+    let psf = moffat((31 * factor) | 1, fwhm * factor as f64);
     let side = N * factor;
     for (i_snr, snr) in snrs.iter().enumerate() {
         for (i_size, size) in sizes.iter().enumerate() {
             for _ in 0..realisations {
-                let (e, angle) = (rng.random_range(0.0..0.5), rng.random_range(0.0..3.14));
+                let (e, angle) = (rng.random_range(0.0..0.5), rng.random_range(0.0..ANGLES));
                 let centre = (32.0 + rng.random_range(-0.5..0.5), 32.0 + rng.random_range(-0.5..0.5));
                 let sky = disc(BIG * factor, size * factor as f64, e, angle)?;
                 let big_centre = (centre.0 + 32.0, centre.1 + 32.0);

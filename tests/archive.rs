@@ -1,12 +1,13 @@
 //! What is written to disk, read back in Rust and as users read it in Python.
+#![allow(clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
 use stillair::archive::{
-    StampFile, StampPlanes, StampRecord, catalog_fits_bytes, catalog_parquet_bytes, read_catalog_fits,
-    read_catalog_parquet, write_catalog_fits, write_catalog_parquet,
+    CatalogColumns, StampFile, StampPlanes, StampRecord, catalog_fits_bytes, catalog_parquet_bytes, read_catalog_fits,
+    read_catalog_parquet, read_given_catalog, write_catalog_fits, write_catalog_parquet,
 };
 use stillair::catalog::flags::FLAG_TABLE;
 use stillair::catalog::{COLUMNS, Catalog, CatalogHeader, CatalogRow, Flags, Kind, Units, Value};
@@ -21,8 +22,9 @@ fn python() -> Option<PathBuf> {
     found
 }
 
-fn run_python(script: &str, arguments: &[&Path]) {
-    let Some(python) = python() else { return };
+/// Runs a script; false if there is no Python.
+fn run_python(script: &str, arguments: &[&Path]) -> bool {
+    let Some(python) = python() else { return false };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
     let output = Command::new(&python).arg(&script).args(arguments).output().expect("Python starts");
     assert!(
@@ -32,6 +34,7 @@ fn run_python(script: &str, arguments: &[&Path]) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    true
 }
 
 fn header(calibrated: bool) -> CatalogHeader {
@@ -201,7 +204,7 @@ proptest! {
 #[test]
 fn documentation_is_in_step_with_the_tables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/catalogue.md");
-    let text = stillair::catalog::text::catalogue_markdown();
+    let text = stillair::catalog::text::catalogue_markdown() + &stillair::archive::given_markdown();
     if std::env::var_os("STILLAIR_WRITE_DOCS").is_some() {
         std::fs::write(&path, &text).expect("write the documentation");
     }
@@ -284,4 +287,63 @@ fn a_stamp_of_the_wrong_object_or_size_is_refused() {
     assert!(file.put(1, record(1), planes(&right)).is_err());
     assert!(file.put(0, record(1), planes(&wrong)).is_err());
     assert!(file.put(0, record(1), planes(&right)).is_ok());
+}
+
+#[test]
+fn catalogues_of_surveys_and_tools_are_understood() {
+    let folder = tempfile::tempdir().expect("a folder");
+    if !run_python("make_given.py", &[folder.path()]) {
+        return;
+    }
+    let read = |name: &str| {
+        read_given_catalog(&folder.path().join(name), &CatalogColumns::default())
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let pixels = [(9.5, 19.25), (29.0, 39.0), (49.125, 59.0)];
+    let sky = |k: usize| (150.0 + k as f64 / 8.0, 2.0 + k as f64 / 16.0);
+    for (name, has_pixels, has_sky) in [
+        ("sextractor_ldac.fits", true, true),
+        ("euclid_mer.fits", false, true),
+        ("afw.fits", false, true),
+        ("afw.fits.gz", false, true),
+        ("lsst.parquet", true, true),
+        ("photutils.ecsv", true, false),
+        ("text_ids.fits", false, true),
+    ] {
+        let catalog = read(name);
+        assert_eq!(catalog.objects.len(), 3, "{name}");
+        for (k, object) in catalog.objects.iter().enumerate() {
+            assert_eq!(object.id, 11 * (k as i64 + 1), "{name}");
+            assert_eq!(object.pixel, has_pixels.then_some(pixels[k]), "{name}");
+            assert_eq!(object.sky.is_some(), has_sky, "{name}");
+            if let Some((ra, dec)) = object.sky {
+                assert!((ra - sky(k).0).abs() < 1e-12 && (dec - sky(k).1).abs() < 1e-12, "{name}: {ra} {dec}");
+            }
+        }
+    }
+    for name in ["masked.csv", "nulls.parquet"] {
+        let catalog = read(name);
+        let ids: Vec<i64> = catalog.objects.iter().map(|o| o.id).collect();
+        assert_eq!(ids, [11, 33], "{name}");
+        assert!(catalog.notes.iter().any(|n| n.contains("1 of 3")), "{name}: {:?}", catalog.notes);
+    }
+}
+
+#[test]
+fn what_is_no_catalogue_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c");
+    for (bytes, part) in [
+        (b"PAR1 and then nothing".as_slice(), "Parquet"),
+        (b"SIMPLE  =                    T and no more", "FITS"),
+        (b"\x00\x01\xff\xfe binary", "neither FITS, Parquet nor text"),
+        (b"<?xml version='1.0'?><VOTABLE/>", "VOTable"),
+        (b"", "no columns with positions"),
+    ] {
+        std::fs::write(&path, bytes).expect("write");
+        let error = read_given_catalog(&path, &CatalogColumns::default()).expect_err("refused").to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let gone = read_given_catalog(&folder.path().join("gone.fits"), &CatalogColumns::default()).expect_err("refused");
+    assert!(gone.to_string().contains("gone.fits"), "{gone}");
 }

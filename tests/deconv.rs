@@ -1,5 +1,7 @@
 //! The Tikhonov step against a dense linear solution, its adjoint, and what comes back without noise.
 
+mod common;
+
 use nalgebra::{DMatrix, DVector};
 use num_complex::Complex64;
 use stillair::deconv::{DeconvSettings, Deconvolver, LambdaRule, TikhonovInput, tikhonov};
@@ -186,5 +188,58 @@ fn propagated_noise_is_the_scatter_of_the_output() {
         let got = tikhonov(&input, s, &settings).unwrap();
         let rms = (got.image.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / got.image.len() as f64).sqrt();
         assert!((rms / got.noise_sigma - 1.0).abs() < 0.05, "factor {s}: {rms} for {}", got.noise_sigma);
+    }
+}
+
+#[test]
+fn strengths_are_those_of_numpy_and_near_the_brute_force_optimum() {
+    let text = std::fs::read_to_string(common::golden("deconv/sure.json")).expect("golden file");
+    let golden: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let number = |v: &serde_json::Value| v.as_f64().expect("number");
+    let numbers = |v: &serde_json::Value| v.as_array().expect("array").iter().map(number).collect::<Vec<f64>>();
+    let n = number(&golden["n"]) as usize;
+    let observed =
+        Plane::from_shape_vec((n, n), numbers(&golden["observed"]).into_iter().map(|v| v as f32).collect()).unwrap();
+    let centre = numbers(&golden["centre"]);
+    for factor in [1, 2] {
+        let alpha = 0.5 * number(&golden["psf_fwhm"]) * factor as f64 / (2f64.powf(1.0 / 3.0) - 1.0).sqrt();
+        let half = 5.0 * factor as f64;
+        let mut psf = Plane::from_shape_fn((10 * factor + 1, 10 * factor + 1), |(y, x)| {
+            (1.0 + ((y as f64 - half).powi(2) + (x as f64 - half).powi(2)) / alpha / alpha).powi(-3) as f32
+        });
+        psf /= psf.sum();
+        let want = &golden[format!("factor_{factor}")];
+        let input = TikhonovInput {
+            observed: &observed,
+            psf: &psf,
+            centre: (centre[0], centre[1]),
+            sigma: number(&golden["sigma"]),
+            flux: number(&golden["flux"]),
+            half_light_radius: number(&golden["radius"]),
+        };
+        for (name, lambda) in [
+            ("prediction", LambdaRule::SurePrediction),
+            ("projection", LambdaRule::SureProjection),
+            ("gcv", LambdaRule::Gcv),
+            ("object", LambdaRule::SureObject { radii: 1.0 }),
+        ] {
+            let settings = DeconvSettings {
+                target_fwhm: number(&golden["target_fwhm"]),
+                taper: 0.0,
+                lambda,
+                ..Default::default()
+            };
+            let got = tikhonov(&input, factor, &settings).unwrap();
+            let ratio = got.lambda / number(&want[name]);
+            assert!((ratio - 1.0).abs() < 0.04, "factor {factor}, {name}: {} is {ratio} of numpy's", got.lambda);
+            assert!(!got.lambda_at_bound);
+            if name == "prediction" {
+                // The risk itself, by brute force over noise realisations, is as good as least at the strength chosen.
+                let risks = numbers(&want["brute_force_risk"]);
+                let best = risks.iter().copied().fold(f64::INFINITY, f64::min);
+                let at = numbers(&want["lambda"]).iter().position(|l| *l >= got.lambda).unwrap();
+                assert!(risks[at - 1].min(risks[at]) < 1.1 * best, "{} for {best}", risks[at - 1]);
+            }
+        }
     }
 }

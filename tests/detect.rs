@@ -1,5 +1,7 @@
 //! Background and detection against SExtractor's own maps and catalogue, and against the Python package sep.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::path::Path;

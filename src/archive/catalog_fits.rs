@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fitsio::FitsFile;
-use fitsio::hdu::HduInfo;
-
 use super::ArchiveError;
 use super::atomic::write_file;
-use super::fits_cards::{Cards, pad};
+use super::fits_cards::{Cards, pad, printable};
 use crate::catalog::columns::MISSING_INT;
 use crate::catalog::flags::FLAG_TABLE;
 use crate::catalog::{COLUMNS, Catalog, CatalogHeader, CatalogRow, Kind, Units, Value};
+use crate::fits::FitsFile;
+
+/// Largest catalogue file that is inflated into memory, bytes.
+pub(super) const MAX_TABLE_BYTES: u64 = 1 << 32;
 
 /// Name of the table's HDU.
 pub const CATALOG_HDU: &str = "CATALOG";
@@ -68,7 +69,7 @@ fn width(kind: Kind, rows: &[CatalogRow], get: fn(&CatalogRow) -> Value) -> usiz
         Kind::Small => 4,
         Kind::Text => {
             let longest = rows.iter().filter_map(|row| match get(row) {
-                Value::Text(Some(text)) => Some(text.len()),
+                Value::Text(Some(text)) => Some(text.chars().count()),
                 _ => None,
             });
             longest.max().unwrap_or(0).max(1)
@@ -83,7 +84,7 @@ fn put(bytes: &mut Vec<u8>, value: Value, width: usize) {
         Value::Small(v) => bytes.extend_from_slice(&v.unwrap_or(MISSING_INT).to_be_bytes()),
         Value::Text(v) => {
             let end = bytes.len() + width;
-            bytes.extend_from_slice(v.as_deref().unwrap_or("").as_bytes());
+            bytes.extend(v.as_deref().unwrap_or("").chars().map(printable));
             bytes.resize(end, b' ');
         }
     }
@@ -133,43 +134,29 @@ pub fn header_cards(h: &CatalogHeader) -> Cards {
 
 /// Reads the rows of a FITS catalogue that stillair wrote. Columns that are absent stay missing.
 pub fn read_catalog_fits(path: &Path) -> Result<Vec<CatalogRow>, ArchiveError> {
-    let fits = |e: fitsio::errors::Error| ArchiveError::Fits { path: path.to_path_buf(), what: e.to_string() };
-    let mut file = FitsFile::open(path).map_err(fits)?;
-    let hdu = file
-        .hdu(CATALOG_HDU)
-        .map_err(|_| ArchiveError::content(path, format!("no table {CATALOG_HDU}: not a catalogue of stillair")))?;
-    let HduInfo::TableInfo { column_descriptions, .. } = &hdu.info else {
-        return Err(ArchiveError::content(path, format!("{CATALOG_HDU} is an image, not a table")));
-    };
-    let names: Vec<String> = column_descriptions.iter().map(|c| c.name.clone()).collect();
-    let mut rows: Vec<CatalogRow> = Vec::new();
+    let mut file = FitsFile::open(path, MAX_TABLE_BYTES)?;
+    let index = file.select(CATALOG_HDU)?.index;
+    let table = file.read_table(index)?;
+    let names = table.names();
+    let mut rows: Vec<CatalogRow> = (0..table.rows()).map(|_| CatalogRow::empty(0)).collect();
     for column in COLUMNS.iter().filter(|c| names.iter().any(|n| n == c.name)) {
         let values: Vec<Value> = match column.kind {
-            Kind::Float => {
-                hdu.read_col::<f64>(&mut file, column.name).map_err(fits)?.into_iter().map(Value::Float).collect()
-            }
-            Kind::Integer => {
-                hdu.read_col::<i64>(&mut file, column.name).map_err(fits)?.into_iter().map(Value::Integer).collect()
-            }
-            Kind::Small => hdu
-                .read_col::<i32>(&mut file, column.name)
-                .map_err(fits)?
-                .into_iter()
-                .map(|v| Value::Small((v != MISSING_INT).then_some(v)))
-                .collect(),
-            Kind::Text => hdu
-                .read_col::<String>(&mut file, column.name)
-                .map_err(fits)?
-                .into_iter()
-                .map(|v| Value::Text((!v.trim_end().is_empty()).then(|| Arc::from(v.trim_end()))))
-                .collect(),
+            Kind::Float => table.numbers(column.name)?.into_iter().map(Value::Float).collect(),
+            Kind::Integer => table.integers(column.name)?.into_iter().map(Value::Integer).collect(),
+            Kind::Small => table.integers(column.name)?.into_iter().map(small).collect(),
+            Kind::Text => table.strings(column.name)?.into_iter().map(text).collect(),
         };
-        if rows.is_empty() {
-            rows = (0..values.len()).map(|_| CatalogRow::empty(0)).collect();
-        }
         for (row, value) in rows.iter_mut().zip(values) {
             (column.set)(row, value);
         }
     }
     Ok(rows)
+}
+
+fn small(value: i64) -> Value {
+    Value::Small(i32::try_from(value).ok().filter(|v| *v != MISSING_INT))
+}
+
+fn text(value: String) -> Value {
+    Value::Text((!value.is_empty()).then(|| Arc::from(value)))
 }

@@ -34,14 +34,9 @@ pub enum ArchiveError {
         /// What it said.
         source: arrow::error::ArrowError,
     },
-    /// CFITSIO could not read the file.
-    #[error("{}: FITS: {what}", path.display())]
-    Fits {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        what: String,
-    },
+    /// A FITS file could not be read.
+    #[error(transparent)]
+    Fits(#[from] crate::fits::FitsError),
     /// The file is readable but is not what it should be.
     #[error("{}: {what}", path.display())]
     Content {
@@ -99,7 +94,8 @@ impl Classify for ArchiveError {
                 // a full disk, a quota, a network file system out of breath, an interrupted call
                 _ => FailureKind::Transient,
             },
-            Self::Parquet { .. } | Self::Fits { .. } | Self::Content { .. } => FailureKind::BadInput,
+            Self::Fits(source) => source.kind(),
+            Self::Parquet { .. } | Self::Content { .. } => FailureKind::BadInput,
             Self::Arrow { .. } | Self::Misuse { .. } => FailureKind::Bug,
         }
     }

@@ -144,8 +144,8 @@ impl Cards {
     }
 }
 
-/// FITS headers hold printable ASCII only.
-fn printable(c: char) -> u8 {
+/// FITS text is printable ASCII only: anything else becomes `?`.
+pub(super) fn printable(c: char) -> u8 {
     match u8::try_from(c) {
         Ok(b @ 0x20..=0x7e) => b,
         Ok(b'\t' | b'\n' | b'\r') => b' ',
@@ -197,7 +197,7 @@ mod tests {
         let mut joined = String::new();
         for line in lines.iter().take_while(|l| *l != "END") {
             assert!(line.len() <= 80);
-            let body = line.splitn(2, '\'').nth(1).unwrap().strip_suffix('\'').unwrap();
+            let body = line.split_once('\'').unwrap().1.strip_suffix('\'').unwrap();
             joined.push_str(body.strip_suffix('&').unwrap_or(body));
         }
         assert_eq!(joined.replace("''", "'"), long.replace('\u{e9}', "?"));

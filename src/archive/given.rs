@@ -57,6 +57,26 @@ pub const ACCEPTED: Accepted = Accepted {
     ],
 };
 
+/// The accepted names as the last rows of `docs/catalogue.md`.
+pub fn given_markdown() -> String {
+    let id: Vec<String> = ACCEPTED.id.iter().map(|n| format!("`{n}`")).collect();
+    let sky: Vec<String> = ACCEPTED.sky.iter().map(|(a, b)| format!("`{a}`/`{b}`")).collect();
+    let pixels = |wanted: u8| -> String {
+        let names = ACCEPTED.pixel.iter().filter(|p| p.2 == wanted).map(|(a, b, _)| format!("`{a}`/`{b}`"));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "| identifier (a whole number; else objects are numbered from 1) | {} |\n\
+         | sky position, degrees (radians where the column's unit says so) | {} |\n\
+         | pixel position, first pixel = 1 | {} |\n\
+         | pixel position, first pixel = 0 | {}; `x`/`y` beside `sourceId`, `diaSourceId` or `objectId` |\n",
+        id.join(", "),
+        sky.join(", "),
+        pixels(1),
+        pixels(0)
+    )
+}
+
 /// Identifiers that show an LSST table, whose `x`, `y` count from 0.
 const LSST_IDS: [&str; 3] = ["sourceid", "diasourceid", "objectid"];
 
@@ -83,7 +103,7 @@ pub struct GivenCatalog {
 /// Reads a given catalogue: a FITS binary table (in any HDU), Parquet, or text (CSV, tab- or blank-separated with a header line,
 /// ECSV, SExtractor's ASCII_HEAD). The kind of file is told by its content.
 pub fn read_given_catalog(path: &Path, columns: &CatalogColumns) -> Result<GivenCatalog, ArchiveError> {
-    let mut source = TableSource::open(path, |names| position_columns(names, columns).is_some())?;
+    let source = TableSource::open(path, |names| position_columns(names, columns).is_some())?;
     let names = source.names().to_vec();
     let Some(found) = position_columns(&names, columns) else { return Err(not_found(path, &source, columns)) };
     let mut notes = Vec::new();

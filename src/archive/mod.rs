@@ -14,13 +14,15 @@ mod stamps;
 mod summary;
 mod table_meta;
 mod table_source;
+mod truth;
 
 pub use catalog_fits::{catalog_fits_bytes, read_catalog_fits, write_catalog_fits};
 pub use catalog_parquet::{
     catalog_batch, catalog_parquet_bytes, catalog_schema, read_catalog_parquet, write_catalog_parquet,
 };
 pub use error::ArchiveError;
-pub use given::{ACCEPTED, Accepted, CatalogColumns, GivenCatalog, GivenObject, read_given_catalog};
+pub use given::{ACCEPTED, Accepted, CatalogColumns, GivenCatalog, GivenObject, given_markdown, read_given_catalog};
 pub use paths::ExposurePaths;
 pub use stamps::{STAMP_CUBES, StampFile, StampPlanes, StampRecord};
 pub use summary::{ExposureSummary, SUMMARY_VERSION, WrittenFile};
+pub use truth::{TRUTH_HDU, TruthObject, TruthTable, read_truth};

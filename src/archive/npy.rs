@@ -19,7 +19,7 @@ impl NpyWriter {
         let dims: String = shape.iter().map(|n| format!("{n}, ")).collect();
         let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
         // magic (6), version (2), length (2), header and its newline fill a multiple of 64 bytes
-        while (10 + header.len() + 1) % 64 != 0 {
+        while !(10 + header.len() + 1).is_multiple_of(64) {
             header.push(' ');
         }
         header.push('\n');

@@ -9,12 +9,11 @@ use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use fitsio::FitsFile;
-use fitsio::hdu::{FitsHdu, HduInfo};
-use fitsio::tables::ColumnDataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::ArchiveError;
+use super::catalog_fits::MAX_TABLE_BYTES;
+use crate::fits::{FitsFile, HduContent, Table};
 
 /// An open table.
 pub struct TableSource {
@@ -25,7 +24,7 @@ pub struct TableSource {
 }
 
 enum Data {
-    Fits { file: Box<FitsFile>, hdu: FitsHdu },
+    Fits(Box<Table>),
     Parquet { batches: Vec<RecordBatch> },
     Text { cells: Vec<Vec<String>> },
 }
@@ -49,25 +48,27 @@ impl TableSource {
     }
 
     fn open_fits(path: &Path, wanted: impl Fn(&[String]) -> bool) -> Result<Self, ArchiveError> {
-        let fits = |e: fitsio::errors::Error| ArchiveError::Fits { path: path.to_path_buf(), what: e.to_string() };
-        let mut file = FitsFile::open(path).map_err(fits)?;
-        let mut chosen: Option<(FitsHdu, Vec<String>, usize)> = None;
-        for index in 0..file.num_hdus().map_err(fits)? {
-            let hdu = file.hdu(index).map_err(fits)?;
-            let HduInfo::TableInfo { column_descriptions, num_rows } = &hdu.info else { continue };
-            let names: Vec<String> = column_descriptions.iter().map(|c| c.name.clone()).collect();
-            let rows = *num_rows;
-            let liked = wanted(&names);
+        let mut file = FitsFile::open(path, MAX_TABLE_BYTES)?;
+        let tables: Vec<usize> =
+            file.hdus().iter().filter(|h| h.content == HduContent::Table).map(|h| h.index).collect();
+        let mut chosen: Option<Table> = None;
+        for index in tables {
+            let table = file.read_table(index)?;
+            let liked = wanted(&table.names());
             if liked || chosen.is_none() {
-                chosen = Some((hdu, names, rows));
+                chosen = Some(table);
             }
             if liked {
                 break;
             }
         }
-        let (hdu, names, rows) =
-            chosen.ok_or_else(|| ArchiveError::content(path, "no binary table in this FITS file"))?;
-        Ok(Self { path: path.to_path_buf(), names, rows, data: Data::Fits { file: Box::new(file), hdu } })
+        let table = chosen.ok_or_else(|| ArchiveError::content(path, "no binary table in this FITS file"))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            names: table.names(),
+            rows: table.rows(),
+            data: Data::Fits(Box::new(table)),
+        })
     }
 
     fn open_parquet(path: &Path) -> Result<Self, ArchiveError> {
@@ -128,19 +129,18 @@ impl TableSource {
         self.rows
     }
 
-    fn unusable(&self, name: &str, why: &str) -> ArchiveError {
-        ArchiveError::content(&self.path, format!("column {name} {why}"))
-    }
-
     /// A column as numbers; missing values are NaN.
-    pub fn numbers(&mut self, name: &str) -> Result<Vec<f64>, ArchiveError> {
-        let scalar = |values: Vec<f64>, rows| (values.len() == rows).then_some(values);
-        let not_numbers = self.unusable(name, "does not hold one number per row");
-        match &mut self.data {
-            Data::Fits { file, hdu } => {
-                // the handle stands where it was last used
-                let values = hdu.read_col::<f64>(file, name).map_err(|_| not_numbers)?;
-                scalar(values, self.rows).ok_or_else(|| self.unusable(name, "does not hold one number per row"))
+    pub fn numbers(&self, name: &str) -> Result<Vec<f64>, ArchiveError> {
+        match &self.data {
+            Data::Fits(table) => {
+                let values = table.numbers(name)?;
+                if values.len() != self.rows {
+                    return Err(ArchiveError::content(
+                        &self.path,
+                        format!("column {name} holds several numbers per row"),
+                    ));
+                }
+                Ok(values)
             }
             Data::Parquet { batches } => {
                 let mut values = Vec::with_capacity(self.rows);
@@ -176,7 +176,7 @@ impl TableSource {
     }
 
     /// A column of angles in degrees; turned from radians where the column's unit says so.
-    pub fn degrees(&mut self, name: &str) -> Result<Vec<f64>, ArchiveError> {
+    pub fn degrees(&self, name: &str) -> Result<Vec<f64>, ArchiveError> {
         let unit = self.unit(name);
         let mut values = self.numbers(name)?;
         if unit.is_some_and(|u| u.trim().to_ascii_lowercase().starts_with("rad")) {
@@ -185,10 +185,10 @@ impl TableSource {
         Ok(values)
     }
 
-    fn unit(&mut self, name: &str) -> Option<String> {
+    fn unit(&self, name: &str) -> Option<String> {
         let position = self.names.iter().position(|n| n == name)?;
-        match &mut self.data {
-            Data::Fits { file, hdu } => hdu.read_key(file, &format!("TUNIT{}", position + 1)).ok(),
+        match &self.data {
+            Data::Fits(table) => table.unit(name).ok(),
             Data::Parquet { batches } => {
                 let schema = batches.first()?.schema();
                 let metadata = schema.field(position).metadata();
@@ -199,21 +199,17 @@ impl TableSource {
     }
 
     /// A column as whole numbers, exact to 64 bits; `None` if any value is not a whole number.
-    pub fn integers(&mut self, name: &str) -> Result<Option<Vec<i64>>, ArchiveError> {
+    pub fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, ArchiveError> {
         let text = |cells: Vec<String>| cells.iter().map(|c| c.trim().parse().ok()).collect::<Option<Vec<i64>>>();
-        match &mut self.data {
-            Data::Fits { file, hdu } => {
-                let HduInfo::TableInfo { column_descriptions, .. } = &hdu.info else { return Ok(None) };
-                let kind = column_descriptions.iter().find(|c| c.name == name).map(|c| c.data_type.typ);
-                match kind {
-                    Some(ColumnDataType::String) => Ok(hdu.read_col::<String>(file, name).ok().and_then(text)),
-                    Some(ColumnDataType::Float | ColumnDataType::Double) => Ok(whole(self.numbers(name)?)),
-                    _ => Ok(hdu.read_col::<i64>(file, name).ok().filter(|v| v.len() == self.rows)),
-                }
-            }
+        match &self.data {
+            // an error here means that the column holds something else; text that spells whole numbers will do
+            Data::Fits(table) => match table.integers(name) {
+                Ok(values) => Ok((values.len() == self.rows).then_some(values)),
+                Err(_) => Ok(table.strings(name).ok().and_then(text)),
+            },
             Data::Parquet { batches } => {
                 let mut values = Vec::with_capacity(self.rows);
-                for batch in &*batches {
+                for batch in batches {
                     let Some(part) = batch.column_by_name(name).and_then(|a| arrow_integers(a)) else {
                         return Ok(None);
                     };

@@ -97,8 +97,8 @@ const AFTER_COLUMNS: &str = "
 **Positions** `x`, `y` are FITS pixels: the centre of the first pixel is 1, as in SExtractor, DS9 and TOPCAT. The command line speaks the same.
 Inside the code, and in `x0`, `y0` of the stamps' table, pixels count from 0.
 
-**Shapes** are in the detector's frame: x along columns, y along rows. They are those of the sky with the target PSF taken out
-(its second moments subtracted).
+**Shapes** are in the detector's frame: x along columns, y along rows. They are those of the image as seen with the target PSF, which is not
+removed: subtract its second moments (those of a round Gaussian of the header's target FWHM) for the sky's own.
 
 **Missing values** are NaN in FITS and null in Parquet; missing text is blank and null; a missing `stamp_size` is -1 (`TNULL`) and null.
 ";
@@ -147,7 +147,11 @@ The same entries stand in the FITS header of the table and, as JSON, in the Parq
 | `NOTEn` | `notes` | what had to be assumed or left out |
 | `FLAGn`, `FLAGMn` | - | name and meaning of flag bit n |
 
-Nothing in these files depends on when or how fast they were made: the same input, configuration and machine give the same bytes.
+`summary.json` holds the same header, the counts (objects, rows with each flag), the seconds of each stage and the list of files. It is written
+last: where it is, the exposure is done, and `stillair replay` skips it unless the configuration, the network or the program have changed.
+Every file is written under a temporary name and renamed when it is whole.
+
+Nothing in the catalogue and stamp files depends on when or how fast they were made: the same input, configuration and machine give the same bytes.
 
 ## Stamps
 
@@ -183,4 +187,21 @@ Table `STAMPS`:
 | `sigma` | flux unit | white-noise standard deviation per pixel of `OBSERVED` |
 | `noise_sigma` | flux unit | standard deviation per pixel of the noise in `TIKHONOV` |
 | `flags` | | as in the catalogue |
+
+## Pictures
+
+| file | what |
+|---|---|
+| `sheet.png` | objects over the range of signal-to-noise ratio: observed, PSF, Tikhonov, network, residual over noise |
+| `psf.png` | PSF over the field: FWHM as colour, ellipticity as whiskers; residuals of the used and the reserved stars |
+| `stars.png` | star selection: half-light radius against magnitude |
+| `flux.png` | flux against truth, where an exposure comes with its truth |
+
+## Giving a catalogue
+
+`--catalog C` takes the objects from a catalogue instead of detecting them: a FITS table (in any HDU, SExtractor's FITS_LDAC too), Parquet, or text
+(CSV, ECSV, SExtractor's ASCII_HEAD). Its columns are found by their usual names, or named under `[catalog]` in the configuration:
+
+| | names, first match wins, upper and lower case are the same |
+|---|---|
 "#;

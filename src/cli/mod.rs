@@ -8,7 +8,9 @@ use crate::settings;
 
 mod config;
 mod flags;
+mod models;
 mod process;
+mod psf;
 mod replay;
 mod report;
 mod simulate;
@@ -64,9 +66,15 @@ enum Command {
     Process(process::ProcessArgs),
     Replay(replay::ReplayArgs),
     Simulate(simulate::SimulateArgs),
+    /// Fit, evaluate or describe a PSF
+    #[command(subcommand)]
+    Psf(psf::PsfCommand),
     /// Show or check the configuration in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// List or check networks
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// List the catalogue's flags: bit, name, meaning
     Flags,
     /// List the catalogue's columns: name, type, unit, UCD, meaning
@@ -101,6 +109,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Process(args) => process::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
+        Command::Psf(command) => psf::run(&command, &settings),
+        Command::Models(command) => models::run(&command, &settings.network),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
         Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
     }

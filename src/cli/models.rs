@@ -38,7 +38,14 @@ fn list(settings: &NetworkSettings) -> Result<(), CliError> {
             Ok(card) => {
                 let [low, high] = card.domain.psf_fwhm;
                 println!("{mark} {name:<16} {}", card.description);
-                println!("  {:16} PSF FWHM {low}-{high} target px, SNR {}-{}, {}, sha256 {}", "", card.domain.snr[0], card.domain.snr[1], card.licence, card.sha256.get(..12).unwrap_or_default());
+                println!(
+                    "  {:16} PSF FWHM {low}-{high} target px, SNR {}-{}, {}, sha256 {}",
+                    "",
+                    card.domain.snr[0],
+                    card.domain.snr[1],
+                    card.licence,
+                    card.sha256.get(..12).unwrap_or_default()
+                );
             }
             Err(error) => println!("{mark} {name:<16} UNUSABLE: {error}"),
         }

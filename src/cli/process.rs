@@ -1,6 +1,6 @@
 //! `stillair process EXPOSURE…`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::work::{Overrides, contexts, exposures};
 use super::{CliError, report};
@@ -45,7 +45,7 @@ pub fn run(args: &ProcessArgs, settings: &Settings) -> Result<(), CliError> {
             Ok(done) => report::print_done(&done),
             Err(error) => {
                 eprintln!("stillair: {error}");
-                failures.push(display_name(&handle.image.path, &handle.name));
+                failures.push(pipeline::archive_name(handle));
             }
         }
     }
@@ -59,8 +59,4 @@ pub fn run(args: &ProcessArgs, settings: &Settings) -> Result<(), CliError> {
             failures.join(", ")
         )))
     }
-}
-
-fn display_name(path: &Path, name: &str) -> String {
-    format!("{name} ({})", path.display())
 }

@@ -66,7 +66,8 @@ fn progress_bar(files: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {elapsed_precise} elapsed, {eta_precise} left");
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} files, {elapsed_precise} elapsed, {eta_precise} left");
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

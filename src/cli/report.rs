@@ -43,7 +43,9 @@ fn lines(done: &Done) -> Vec<String> {
 
     let band = header.band.as_ref().map_or(String::new(), |b| format!(", band {b}"));
     let scale = header.pixel_scale.map_or("pixel scale unknown".into(), |s| format!("{s:.4} arcsec/px"));
-    let zero = header.zero_point.map_or("no zero point: fluxes in image units".into(), |z| format!("zero point {z:.3} mag AB"));
+    let zero = header
+        .zero_point
+        .map_or("no zero point: fluxes in image units".into(), |z| format!("zero point {z:.3} mag AB"));
     say(
         "exposure",
         format!(
@@ -69,7 +71,13 @@ fn lines(done: &Done) -> Vec<String> {
                 psf.quality
             ),
         );
-        say("stars", format!("{} used, {} reserved, {} sources rejected", psf.stars_used, psf.stars_reserved, psf.stars_rejected));
+        say(
+            "stars",
+            format!(
+                "{} used, {} reserved, {} sources rejected",
+                psf.stars_used, psf.stars_reserved, psf.stars_rejected
+            ),
+        );
         if psf.stars_reserved > 0 {
             let shape = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{v:+.4}"));
             say(
@@ -88,14 +96,12 @@ fn lines(done: &Done) -> Vec<String> {
     if let Some(fallback) = &psf.fallback {
         say("fallback", fallback.clone());
     }
-    let target = header.target_fwhm_arcsec.map_or(
-        format!("{:.2} px", header.target_fwhm_pixels / header.target_factor as f64),
-        |a| format!("{a:.3} arcsec"),
-    );
-    say(
-        "target",
-        format!("round Gaussian of FWHM {target} on a grid {} x the detector's", header.target_factor),
-    );
+    let target = header
+        .target_fwhm_arcsec
+        .map_or(format!("{:.2} px", header.target_fwhm_pixels / header.target_factor as f64), |a| {
+            format!("{a:.3} arcsec")
+        });
+    say("target", format!("round Gaussian of FWHM {target} on a grid {} x the detector's", header.target_factor));
     say(
         "network",
         match (&header.network, &header.inference) {
@@ -118,11 +124,15 @@ fn lines(done: &Done) -> Vec<String> {
 }
 
 fn truth_lines(truth: &TruthReport, say: &mut impl FnMut(&str, String)) {
+    let report = &truth.report;
     say(
         "truth",
-        format!("{} of {} true objects matched, {} of them sound", truth.matched, truth.true_objects, truth.sound),
+        format!(
+            "{} of {} true objects matched ({} of them left out for their flags), completeness {:.3}, purity {:.3}",
+            report.matched, report.truth, report.excluded, report.completeness, report.purity
+        ),
     );
-    for bin in &truth.bins {
+    for bin in report.bins.iter().filter(|bin| bin.flux_bias.count > 0) {
         let range = match bin.snr_to {
             Some(to) => format!("SNR {:.0}-{to:.0}", bin.snr_from),
             None => format!("SNR > {:.0}", bin.snr_from),
@@ -130,12 +140,13 @@ fn truth_lines(truth: &TruthReport, say: &mut impl FnMut(&str, String)) {
         say(
             "",
             format!(
-                "{range:<12} {:>5} objects: flux bias {:+6.2} %, scatter {:5.2} %, pulls {:+.2} +- {:.2}",
-                bin.objects,
-                100.0 * bin.bias,
-                100.0 * bin.scatter,
-                bin.pull_median,
-                bin.pull_scatter
+                "{range:<12} {:>5} objects: flux bias {:+6.2} %, scatter {:5.2} %; pulls {:+.2} +- {:.2}; completeness {:.3}",
+                bin.flux_bias.count,
+                100.0 * bin.flux_bias.median,
+                100.0 * bin.flux_bias.scatter,
+                bin.pulls.median,
+                bin.pulls.scatter,
+                bin.completeness
             ),
         );
     }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use super::CliError;
 use crate::archive::{GivenCatalog, read_given_catalog};
 use crate::detect::CatalogPosition;
-use crate::failure::Classify;
 use crate::fits::{self, ExposureHandle};
-use crate::pipeline::{Context, Failure, Given, Inference};
+use crate::pipeline::{Context, Failure, Given, Inference, Stage, archive_name};
 use crate::psf::PsfModel;
 use crate::settings::Settings;
 
@@ -20,9 +19,12 @@ pub struct Overrides {
     /// Measure the objects of this catalogue (FITS, Parquet, CSV; ra/dec or x/y) instead of detecting
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// Use this PSF (.psf) instead of fitting one
+    /// Use this PSF (.psf, FITS) instead of fitting one; FILE[CCDNAME] picks a row of merged PSFEx tables
     #[arg(long, value_name = "FILE")]
-    pub psf: Option<PathBuf>,
+    pub psf: Option<String>,
+    /// Fit the PSF, and fall back on this one where too few stars are usable
+    #[arg(long, value_name = "FILE", conflicts_with = "psf")]
+    pub psf_fallback: Option<String>,
     /// Network: the name of a folder below models/, or "none" for the Tikhonov image alone
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
@@ -101,6 +103,7 @@ pub struct Base {
     inference: Option<Inference>,
     catalog: Option<GivenCatalog>,
     psf: Option<PsfModel>,
+    psf_fallback: Option<PsfModel>,
     truth: Option<PathBuf>,
 }
 
@@ -111,10 +114,12 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
         Some(file) => Some(read_given_catalog(file, &settings.catalog).map_err(|error| failed(&error))?),
         None => None,
     };
-    let psf = match &overrides.psf {
-        Some(file) => Some(super::psf::read_model(file).map_err(|error| failed(&error))?),
-        None => None,
+    let load = |spec: &String| {
+        let (path, row) = fits::split_spec(spec);
+        fits::read_psf(Path::new(path), row).map_err(|error| failed(&error))
     };
+    let psf = overrides.psf.as_ref().map(load).transpose()?;
+    let psf_fallback = overrides.psf_fallback.as_ref().map(load).transpose()?;
     let inference = Inference::start(&settings.network).map_err(|error| failed(&error))?;
     Ok(Base {
         settings: settings.clone(),
@@ -122,6 +127,7 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
         inference,
         catalog,
         psf,
+        psf_fallback,
         truth: truth.map(Path::to_path_buf),
     })
 }
@@ -141,12 +147,11 @@ impl Base {
     /// The context for one exposure: target grid in its pixels, given positions through its WCS.
     pub fn for_exposure(&self, handle: &ExposureHandle) -> Result<Context, WorkError> {
         let arcsec = self.overrides.target_fwhm.is_some() || self.overrides.target_scale.is_some();
-        let mut given = Given { positions: None, psf: self.psf.clone() };
+        let mut given = Given { positions: None, psf: self.psf.clone(), psf_fallback: self.psf_fallback.clone() };
         let mut settings = self.settings.clone();
         if arcsec || self.catalog.is_some() {
-            let exposure = fits::read(handle, &settings.read).map_err(|error| {
-                Failure::new(&handle.name, crate::pipeline::Stage::Read, &error)
-            })?;
+            let exposure = fits::read(handle, &settings.read)
+                .map_err(|error| Failure::new(&archive_name(handle), Stage::Read, &error))?;
             settings = self.overrides.for_scale(&settings, exposure.pixel_scale())?;
             if let Some(catalog) = &self.catalog {
                 given.positions = Some(positions(catalog, exposure.wcs.as_ref())?);
@@ -179,9 +184,4 @@ fn positions(catalog: &GivenCatalog, wcs: Option<&crate::sky::Wcs>) -> Result<Ve
             Ok(CatalogPosition { id: object.id, x, y })
         })
         .collect()
-}
-
-/// Whether a failed exposure is worth another try later.
-pub fn is_transient(error: &WorkError) -> bool {
-    matches!(error, WorkError::Failure(failure) if failure.kind() == crate::failure::FailureKind::Transient)
 }

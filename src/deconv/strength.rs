@@ -93,22 +93,34 @@ impl RiskTerms {
         (total_f, total_g)
     }
 
-    /// The terms gathered into bins of T, four to the octave: a few dozen terms instead of thousands, for the coarse search.
-    fn binned(&self) -> RiskTerms {
+    /// The terms gathered into bins of T, eight to the octave: some hundred terms instead of thousands. A functional of lambda is
+    /// a sum over T of smooth functions a decade wide, so that bins of 9 % are as good as the terms themselves.
+    pub fn binned(&self) -> RiskTerms {
         // The upper bits of a positive float are its binary exponent and leading fraction: a logarithm for free.
-        const SHIFT: u32 = 21;
-        const BINS: usize = 1 << (31 - SHIFT);
-        let mut bins = [[0.0f32; 2]; BINS];
+        const SHIFT: u32 = 20;
+        const LOWEST: f32 = 1e-12;
+        const HIGHEST: f32 = 1e8;
+        let base = LOWEST.to_bits() >> SHIFT;
+        const BINS: usize = 1 + ((HIGHEST.to_bits() >> SHIFT) - (LOWEST.to_bits() >> SHIFT)) as usize;
+        // Sums of `square`, `linear` and `square * T`, whose ratio to the first is where the bin lies.
+        let mut bins = [[0.0f32; 4]; BINS];
         for ((n, r), (s, l)) in self.num.iter().zip(&self.reg).zip(self.square.iter().zip(&self.linear)) {
-            let t = n / (r + f32::MIN_POSITIVE);
-            let bin = &mut bins[(t.to_bits() >> SHIFT) as usize % BINS];
-            bin[0] += s;
-            bin[1] += l;
+            let t = (n / (r + f32::MIN_POSITIVE)).clamp(LOWEST, HIGHEST);
+            if let Some(bin) = bins.get_mut(((t.to_bits() >> SHIFT) - base) as usize) {
+                for (b, v) in bin.iter_mut().zip([*s, *l, s * t, 0.0]) {
+                    *b += v;
+                }
+            }
         }
         let mut out = RiskTerms::default();
+        for v in [&mut out.num, &mut out.reg, &mut out.square, &mut out.linear] {
+            v.reserve(BINS);
+        }
         for (i, bin) in bins.iter().enumerate().filter(|(_, b)| b[0] != 0.0 || b[1] != 0.0) {
-            let centre = f32::from_bits(((i as u32) << SHIFT) | (1 << (SHIFT - 1)));
-            out.num.push(if centre.is_finite() { centre } else { f32::MAX });
+            let edge = |i: u32| f32::from_bits((i + base) << SHIFT);
+            let (low, high) = (edge(i as u32), edge(i as u32 + 1));
+            let centroid = bin[2] / bin[0];
+            out.num.push(if centroid >= low && centroid < high { centroid } else { 0.5 * (low + high) });
             out.reg.push(1.0);
             out.square.push(bin[0]);
             out.linear.push(bin[1]);
@@ -116,28 +128,28 @@ impl RiskTerms {
         out
     }
 
-    /// The lambda in `[min, max]` where the functional is least: a scan of the binned terms, then Brent's method in log lambda on all of them.
+    /// The lambda in `[min, max]` where the functional is least: on the binned terms, a scan and then Brent's method in log lambda.
     pub fn minimise(&self, functional: Functional, min: f64, max: f64) -> Strength {
-        const STEP: f64 = 0.5;
+        const STEP: f64 = 0.7;
         let (lo, hi) = (min.max(1e-30).ln(), max.max(min.max(1e-30)).ln());
-        let coarse = self.binned();
-        let steps = ((hi - lo) / STEP).ceil() as usize;
+        let terms = self.binned();
+        let value = |x: f64| terms.evaluate(functional, x.exp());
+        let steps = ((hi - lo) / STEP).ceil().max(1.0) as usize;
+        let step = (hi - lo) / steps as f64;
         let mut best = (f64::INFINITY, 0usize);
         for i in 0..=steps {
-            let value = coarse.evaluate(functional, (lo + (hi - lo) * i as f64 / steps.max(1) as f64).exp());
-            if value < best.0 {
-                best = (value, i);
+            let here = value(lo + step * i as f64);
+            if here < best.0 {
+                best = (here, i);
             }
         }
-        let step = (hi - lo) / steps.max(1) as f64;
         let at = lo + step * best.1 as f64;
         let (a, b) = ((at - 1.5 * step).max(lo), (at + 1.5 * step).min(hi));
-        let x =
-            brent(a, at.clamp(a + 0.3 * (b - a), b - 0.3 * (b - a)), b, 0.02, |x| self.evaluate(functional, x.exp()));
+        let x = brent(a, at.clamp(a + 0.3 * (b - a), b - 0.3 * (b - a)), b, 0.01, value);
+        let least = value(x);
         // Rounding makes the functional flat towards a bound that is its limit: the bound wins a tie.
-        let value = self.evaluate(functional, x.exp());
         for (near, bound) in [(best.1 <= 1, lo), (best.1 + 1 >= steps, hi)] {
-            if near && self.evaluate(functional, bound.exp()) <= value {
+            if near && value(bound) <= least + 1e-6 * least.abs() {
                 return Strength { lambda: bound.exp(), at_bound: true };
             }
         }

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use super::strength::{Functional, RiskTerms, Strength};
 use super::{DeconvError, DeconvSettings, Deconvolved, LambdaRule, cosine_taper};
 use crate::fourier::{
-    Amplitude, Fft2, FftScratch, embed_centred, gaussian_half_spectrum, half_multiplicity, laplacian_half_spectrum,
-    plan, shift_phases,
+    Amplitude, Fft2, FftScratch, embed_centred, gaussian_half_spectrum, laplacian_half_spectrum, plan, shift_phases,
 };
 use crate::image::Plane;
 
@@ -19,6 +18,8 @@ use crate::image::Plane;
 const GAIN_FLOOR: f32 = 1e-12;
 /// Smallest value of the target Gaussian's transform that is told from 0.
 const TARGET_FLOOR: f64 = 1e-15;
+/// Smallest square of an object's half-light radius before the seeing, in units of its observed square: radii measured at low SNR scatter.
+const LEAST_EXTENT: f64 = 0.1;
 /// Where the target's transform is below this, the forward model no longer amplifies what the estimate holds.
 const MODEL_FLOOR: f32 = 1e-5;
 
@@ -111,14 +112,12 @@ pub struct Deconvolver {
     scratch: FftScratch,
     /// G on the fine half spectrum.
     target: Vec<f32>,
-    /// V = |L G|^2 on the fine half spectrum.
-    penalty: Vec<f32>,
+    /// 1 / G^2 on the fine half spectrum.
+    target_gain: Vec<f32>,
     /// reg / V on the fine half spectrum; empty for factor 1, where it is 1.
     omega: Vec<f32>,
-    /// For each fine amplitude, the coarse one it folds onto and whether that is to be conjugated; empty for factor 1.
-    folds: Vec<(u32, bool)>,
-    fine_multiplicity: Vec<f32>,
-    coarse_multiplicity: Vec<f32>,
+    /// (G omega)^2 on the fine half spectrum; G^2 for factor 1.
+    spread: Vec<f32>,
     taper: (f64, Vec<f32>),
     phase_x: Vec<Amplitude>,
     phase_y: Vec<Amplitude>,
@@ -130,6 +129,13 @@ pub struct Deconvolver {
     model: Vec<Amplitude>,
     /// sum_k |K_k|^2 on the coarse half spectrum.
     gain: Vec<f32>,
+    /// sum_k |H_k|^2 (G_k omega_k)^2 on the coarse half spectrum: the output's share of the noise at q, times the denominator squared.
+    noise: Vec<f32>,
+    /// |H|^2 of the alias nearest to frequency 0 on the coarse half spectrum; for factor 1 it is `terms.num`.
+    main: Vec<f32>,
+    /// One column of the observed spectrum, divided.
+    column: Vec<Amplitude>,
+    /// num, reg and the risk's coefficients on the coarse half spectrum.
     terms: RiskTerms,
 }
 
@@ -149,17 +155,37 @@ impl Deconvolver {
         let penalty: Vec<f64> =
             laplacian_half_spectrum(side, side).iter().zip(&g).map(|(l, g)| (l * g).powi(2)).collect();
         let (coarse_len, fine_len) = (coarse.half_len(), fine.half_len());
-        let mut made = Self {
+        // What an alias's own penalty is compared with: the least among those that share an observed frequency.
+        let mut reg = vec![f64::INFINITY; coarse_len];
+        let folded = |k: usize| {
+            let (qx, qy) = (k / side % n, k % side % n);
+            if qx <= n / 2 { qx * n + qy } else { (n - qx) * n + (n - qy) % n }
+        };
+        for (k, v) in penalty.iter().enumerate() {
+            let q = folded(k);
+            reg[q] = reg[q].min(*v);
+            // In the columns that hold both halves, the partner folds onto the partner.
+            let (qx, qy) = (q / n, q % n);
+            if qx == 0 || 2 * qx == n {
+                let partner = qx * n + (n - qy) % n;
+                reg[partner] = reg[partner].min(*v);
+            }
+        }
+        let omega: Vec<f64> =
+            penalty.iter().enumerate().map(|(k, v)| if *v > 0.0 { reg[folded(k)] / v } else { 1.0 }).collect();
+        let f32s = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+        let mut terms = RiskTerms::default();
+        terms.resize(coarse_len);
+        terms.reg = f32s(&reg);
+        Ok(Self {
             n,
             factor,
             target_fwhm,
             scratch: FftScratch::default(),
-            target: g.iter().map(|v| *v as f32).collect(),
-            penalty: penalty.iter().map(|v| *v as f32).collect(),
-            omega: Vec::new(),
-            folds: Vec::new(),
-            fine_multiplicity: half_multiplicity(side, side).collect(),
-            coarse_multiplicity: half_multiplicity(n, n).collect(),
+            target: f32s(&g),
+            target_gain: g.iter().map(|v| (1.0 / (v * v)) as f32).collect(),
+            spread: g.iter().zip(&omega).map(|(g, o)| (g * o).powi(2) as f32).collect(),
+            omega: if factor == 1 { Vec::new() } else { f32s(&omega) },
             taper: (f64::NAN, Vec::new()),
             phase_x: vec![Amplitude::default(); side / 2 + 1],
             phase_y: vec![Amplitude::default(); side],
@@ -168,28 +194,13 @@ impl Deconvolver {
             observed: vec![Amplitude::default(); coarse_len],
             model: Vec::new(),
             gain: vec![0.0; coarse_len],
-            terms: RiskTerms::default(),
+            noise: vec![0.0; coarse_len],
+            main: vec![0.0; coarse_len],
+            column: vec![Amplitude::default(); n],
+            terms,
             fine,
             coarse,
-        };
-        made.terms.resize(coarse_len);
-        if factor == 1 {
-            made.terms.reg.copy_from_slice(&made.penalty);
-        } else {
-            let mut reg = vec![f64::INFINITY; coarse_len];
-            made.each_alias(|q, k| reg[q] = reg[q].min(penalty[k]));
-            for (out, v) in made.terms.reg.iter_mut().zip(&reg) {
-                *out = *v as f32;
-            }
-            made.folds = made.fold_table();
-            made.omega = made
-                .folds
-                .iter()
-                .zip(&penalty)
-                .map(|((q, _), v)| if *v > 0.0 { (reg[*q as usize] / v) as f32 } else { 1.0 })
-                .collect();
-        }
-        Ok(made)
+        })
     }
 
     /// Side of the target grid, pixels.
@@ -197,51 +208,19 @@ impl Deconvolver {
         self.n * self.factor
     }
 
-    /// Calls `f(q, k)` for every amplitude q of the coarse half spectrum and every fine amplitude k that folds onto it
-    /// (by its stored partner where k itself lies in the half that is not kept).
-    fn each_alias(&self, mut f: impl FnMut(usize, usize)) {
-        let (n, side) = (self.n, self.side());
-        for qx in 0..=n / 2 {
-            for qy in 0..n {
-                for mx in 0..self.factor {
-                    for my in 0..self.factor {
-                        let (kx, ky) = (qx + mx * n, qy + my * n);
-                        let (kx, ky) = if kx <= side / 2 { (kx, ky) } else { (side - kx, (side - ky) % side) };
-                        f(qx * n + qy, kx * side + ky);
-                    }
-                }
-            }
-        }
-    }
-
-    fn fold_table(&self) -> Vec<(u32, bool)> {
-        let (n, side) = (self.n, self.side());
-        let mut table = Vec::with_capacity(self.fine.half_len());
-        for kx in 0..=side / 2 {
-            for ky in 0..side {
-                let (qx, qy) = (kx % n, ky % n);
-                table.push(if qx <= n / 2 {
-                    ((qx * n + qy) as u32, false)
-                } else {
-                    (((n - qx) * n + (n - qy) % n) as u32, true)
-                });
-            }
-        }
-        table
-    }
-
     /// Loads H, with the phase that moves the object from `centre` to the middle of the target grid, into `self.response`.
     fn load_response(&mut self, psf: &Plane, centre: (f64, f64)) -> Result<(), DeconvError> {
-        let sum: f64 = psf.iter().map(|v| f64::from(*v)).sum();
-        if !sum.is_finite() || sum <= 0.0 {
-            return Err(DeconvError::Psf(sum));
-        }
         if !centre.0.is_finite() || !centre.1.is_finite() {
             return Err(DeconvError::Centre(centre.0, centre.1));
         }
         let side = self.side();
         embed_centred(psf, &mut self.grid, side, side)?;
         self.fine.forward(&self.grid, &mut self.response, &mut self.scratch)?;
+        // Frequency 0 is the sum of the samples; a NaN anywhere is a NaN there.
+        let sum = self.response.first().map_or(0.0, |h| f64::from(h.re));
+        if !sum.is_finite() || sum <= 0.0 {
+            return Err(DeconvError::Psf(sum));
+        }
         let middle = (self.n / 2) as f64;
         shift_phases(side, self.factor as f64 * (centre.0 - middle), &mut self.phase_x);
         shift_phases(side, self.factor as f64 * (centre.1 - middle), &mut self.phase_y);
@@ -270,31 +249,54 @@ impl Deconvolver {
         Ok(())
     }
 
-    /// `num` of the terms, and the squared gain `sum |K|^2` of each observed frequency if it is asked for.
-    fn load_gains(&mut self, with_gain: bool) {
-        let (response, omega, target) = (&self.response, &self.omega, &self.target);
-        if self.factor == 1 {
-            for (num, h) in self.terms.num.iter_mut().zip(response) {
-                *num = h.norm_sqr();
-            }
-            if with_gain {
-                for ((gain, num), g) in self.gain.iter_mut().zip(&self.terms.num).zip(target) {
-                    *gain = num / (g * g);
-                }
+    /// Powers of the response, gathered over the aliases of each observed frequency: `num`, `gain`, `noise` and `main`.
+    fn load_powers(&mut self) {
+        let (n, side, s) = (self.n, self.side(), self.factor);
+        if s == 1 {
+            let tables = self.target_gain.iter().zip(&self.spread);
+            let out = self.terms.num.iter_mut().zip(&mut self.gain).zip(&mut self.noise);
+            for (((num, gain), noise), (h, (t, w))) in out.zip(self.response.iter().zip(tables)) {
+                let power = h.norm_sqr();
+                (*num, *gain, *noise) = (power, power * t, power * w);
             }
             return;
         }
-        let mut num = std::mem::take(&mut self.terms.num);
-        let mut gain = std::mem::take(&mut self.gain);
-        num.fill(0.0);
-        gain.fill(0.0);
-        self.each_alias(|q, k| {
-            let power = response[k].norm_sqr();
-            num[q] += power * omega[k];
-            gain[q] += power / (target[k] * target[k]);
-        });
-        self.terms.num = num;
-        self.gain = gain;
+        let (response, omega, target_gain, spread) = (&self.response, &self.omega, &self.target_gain, &self.spread);
+        for qx in 0..=n / 2 {
+            let of = qx * n..(qx + 1) * n;
+            let num = &mut self.terms.num[of.clone()];
+            let (gain, noise, main) = (&mut self.gain[of.clone()], &mut self.noise[of.clone()], &mut self.main[of]);
+            num.fill(0.0);
+            gain.fill(0.0);
+            noise.fill(0.0);
+            let mut add = |qy: usize, k: usize, is_main: bool| {
+                let power = response[k].norm_sqr();
+                num[qy] += power * omega[k];
+                gain[qy] += power * target_gain[k];
+                noise[qy] += power * spread[k];
+                if is_main {
+                    main[qy] = power;
+                }
+            };
+            for mx in 0..s {
+                let kx = qx + mx * n;
+                for my in 0..s {
+                    if kx <= side / 2 {
+                        let first = kx * side + my * n;
+                        for qy in 0..n {
+                            add(qy, first + qy, mx == 0 && (if 2 * qy > n { my + 1 == s } else { my == 0 }));
+                        }
+                    } else {
+                        // The half that is not kept: the partner at (-kx, -ky) has the same power.
+                        let first = (side - kx) * side;
+                        add(0, first + (side - my * n) % side, false);
+                        for qy in 1..n {
+                            add(qy, first + side - my * n - qy, false);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Tikhonov estimate of one stamp with the strength the settings ask for.
@@ -304,12 +306,12 @@ impl Deconvolver {
             let (ny, nx) = input.observed.dim();
             return Err(DeconvError::Shape { ny, nx, what: format!("({n}, {n}) were planned for") });
         }
-        let bad = input.observed.iter().filter(|v| !v.is_finite()).count();
-        if bad > 0 {
-            return Err(DeconvError::NotFinite(bad));
-        }
         self.load_response(input.psf, input.centre)?;
         self.transform_observed(input.observed, settings.taper)?;
+        if !self.observed.first().is_some_and(|y| y.re.is_finite()) {
+            return Err(DeconvError::NotFinite(input.observed.iter().filter(|v| !v.is_finite()).count()));
+        }
+        self.load_powers();
         let strength = self.choose(input, settings)?;
         let noise_gain = self.filter(strength.lambda as f32);
         let side = self.side();
@@ -327,39 +329,45 @@ impl Deconvolver {
 
     /// Turns `self.response` from H into the estimate's spectrum; returns `sum_k |F_k|^2` of the filter.
     fn filter(&mut self, lambda: f32) -> f64 {
-        let n = self.n;
-        // Y / (num + lambda reg), once per observed frequency; the denominators are kept for the noise.
-        let inverse = &mut self.terms.square;
-        for (((inverse, y), num), reg) in
-            inverse.iter_mut().zip(&mut self.observed).zip(&self.terms.num).zip(&self.terms.reg)
-        {
-            *inverse = 1.0 / (num + lambda * reg).max(f32::MIN_POSITIVE);
-            *y *= *inverse;
-        }
+        let (n, side) = (self.n, self.side());
         let mut total = 0.0f64;
+        let inverse = &mut self.terms.square;
+        let columns = inverse.chunks_exact_mut(n).zip(self.terms.num.chunks_exact(n));
+        let tables = self.terms.reg.chunks_exact(n).zip(self.noise.chunks_exact(n));
+        for (qx, ((inverse, num), (reg, noise))) in columns.zip(tables).enumerate() {
+            for ((inverse, num), reg) in inverse.iter_mut().zip(num).zip(reg) {
+                *inverse = 1.0 / (num + lambda * reg).max(f32::MIN_POSITIVE);
+            }
+            total += multiplicity(qx, n) * sum_of(inverse, noise, |i, v| i * i * v);
+        }
         if self.factor == 1 {
-            let columns =
-                self.response.chunks_exact_mut(n).zip(self.observed.chunks_exact(n)).zip(self.target.chunks_exact(n));
-            for (((column, y), g), (inv, m)) in
-                columns.zip(inverse.chunks_exact(n).zip(self.fine_multiplicity.chunks_exact(n)))
-            {
-                let mut sum = 0.0f32;
-                for ((h, y), (g, inv)) in column.iter_mut().zip(y).zip(g.iter().zip(inv)) {
-                    let f = h.conj() * g;
-                    sum += f.norm_sqr() * inv * inv;
-                    *h = f * y;
-                }
-                total += f64::from(sum * m.first().copied().unwrap_or(1.0));
+            let known = self.observed.iter().zip(&self.target).zip(inverse.iter());
+            for (h, ((y, g), inverse)) in self.response.iter_mut().zip(known) {
+                *h = h.conj() * (y * (g * inverse));
             }
             return total;
         }
-        for (k, h) in self.response.iter_mut().enumerate() {
-            let (q, conjugate) = self.folds[k];
-            let q = q as usize;
-            let y = if conjugate { self.observed[q].conj() } else { self.observed[q] };
-            let f = h.conj() * (self.target[k] * self.omega[k]);
-            total += f64::from(self.fine_multiplicity[k] * f.norm_sqr() * inverse[q] * inverse[q]);
-            *h = f * y;
+        for (kx, response) in self.response.chunks_exact_mut(side).enumerate() {
+            let qx = kx % n;
+            if qx <= n / 2 {
+                let of = qx * n..(qx + 1) * n;
+                for ((out, y), i) in self.column.iter_mut().zip(&self.observed[of.clone()]).zip(&inverse[of]) {
+                    *out = y * i;
+                }
+            } else {
+                let first = (n - qx) * n;
+                for (qy, out) in self.column.iter_mut().enumerate() {
+                    let q = first + (n - qy) % n;
+                    *out = self.observed[q].conj() * inverse[q];
+                }
+            }
+            let of = kx * side..(kx + 1) * side;
+            let tables = self.target[of.clone()].chunks_exact(n).zip(self.omega[of].chunks_exact(n));
+            for (response, (g, omega)) in response.chunks_exact_mut(n).zip(tables) {
+                for ((h, y), (g, o)) in response.iter_mut().zip(&self.column).zip(g.iter().zip(omega)) {
+                    *h = h.conj() * (y * (g * o));
+                }
+            }
         }
         total
     }
@@ -369,7 +377,6 @@ impl Deconvolver {
             if !lambda.is_finite() || lambda < 0.0 {
                 return Err(DeconvError::Lambda(lambda));
             }
-            self.load_gains(false);
             return Ok(Strength { lambda, at_bound: false });
         }
         if !input.sigma.is_finite() || input.sigma <= 0.0 {
@@ -379,35 +386,31 @@ impl Deconvolver {
         // Powers are divided by the noise's, so that f32 serves whatever the image's unit; sums of unitary amplitudes.
         let unit = (1.0 / (n2 * input.sigma * input.sigma)) as f32;
         let mut functional = Functional::Risk;
-        let projection = !matches!(settings.lambda, LambdaRule::SurePrediction | LambdaRule::Gcv);
-        self.load_gains(projection);
         match settings.lambda {
             LambdaRule::Gcv => {
                 functional = Functional::Gcv;
-                let terms = self.terms.square.iter_mut().zip(&mut self.terms.linear);
-                for (((square, linear), y), m) in terms.zip(&self.observed).zip(&self.coarse_multiplicity) {
-                    *square = m * y.norm_sqr() * unit;
-                    *linear = *m;
-                }
+                self.each_column(|m, _, _, _, y, square, linear| {
+                    for ((s, l), y) in square.iter_mut().zip(linear).zip(y) {
+                        (*s, *l) = (m * y.norm_sqr() * unit, m);
+                    }
+                });
             }
-            LambdaRule::SurePrediction => {
-                let terms = self.terms.square.iter_mut().zip(&mut self.terms.linear);
-                for (((square, linear), y), m) in terms.zip(&self.observed).zip(&self.coarse_multiplicity) {
-                    let power = y.norm_sqr() * unit;
-                    *square = m * power;
-                    *linear = 2.0 * m * (1.0 - power);
-                }
+            LambdaRule::SurePrediction | LambdaRule::Fixed { .. } => {
+                self.each_column(|m, _, _, _, y, square, linear| {
+                    for ((s, l), y) in square.iter_mut().zip(linear).zip(y) {
+                        let power = y.norm_sqr() * unit;
+                        (*s, *l) = (m * power, 2.0 * m * (1.0 - power));
+                    }
+                });
             }
-            LambdaRule::SureProjection | LambdaRule::Fixed { .. } => {
-                let terms = self.terms.square.iter_mut().zip(&mut self.terms.linear);
-                for (((square, linear), y), (m, gain)) in
-                    terms.zip(&self.observed).zip(self.coarse_multiplicity.iter().zip(&self.gain))
-                {
-                    let weight = if *gain >= GAIN_FLOOR { m / gain } else { 0.0 };
-                    let power = y.norm_sqr() * unit;
-                    *square = weight * power;
-                    *linear = 2.0 * weight * (1.0 - power);
-                }
+            LambdaRule::SureProjection => {
+                self.each_column(|m, _, gain, _, y, square, linear| {
+                    for (((s, l), y), gain) in square.iter_mut().zip(linear).zip(y).zip(gain) {
+                        let weight = risk_weight(m, *gain);
+                        let power = y.norm_sqr() * unit;
+                        (*s, *l) = (weight * power, 2.0 * weight * (1.0 - power));
+                    }
+                });
             }
             LambdaRule::Bayes { radii } => self.object_terms(input, radii, unit, false),
             LambdaRule::SureObject { radii } => self.object_terms(input, radii, unit, true),
@@ -415,38 +418,44 @@ impl Deconvolver {
         Ok(self.terms.minimise(functional, settings.lambda_min, settings.lambda_max))
     }
 
+    /// Calls `f(multiplicity, qx, gain, main, observed, square, linear)` for every column of the observed half spectrum.
+    fn each_column(&mut self, mut f: impl FnMut(f32, usize, &[f32], &[f32], &[Amplitude], &mut [f32], &mut [f32])) {
+        let n = self.n;
+        let main = if self.factor == 1 { &self.terms.num } else { &self.main };
+        let powers = self.gain.chunks_exact(n).zip(main.chunks_exact(n)).zip(self.observed.chunks_exact(n));
+        let out = self.terms.square.chunks_exact_mut(n).zip(self.terms.linear.chunks_exact_mut(n));
+        for (qx, (((gain, main), observed), (square, linear))) in powers.zip(out).enumerate() {
+            f(multiplicity(qx, n) as f32, qx, gain, main, observed, square, linear);
+        }
+    }
+
     /// Terms of the risk within the object's area. The expected power of its light is that of an exponential disc of the given
     /// flux and size seen through the PSF; with `from_data`, the unbiased `|Y|^2 - sigma^2` replaces it where it stands above the noise.
+    /// On a finer grid the alias nearest to frequency 0 stands for all of them.
     fn object_terms(&mut self, input: &TikhonovInput, radii: f64, unit: f32, from_data: bool) {
         let n = self.n;
-        let side = self.side();
         let radius = input.half_light_radius.max(1.0);
         let area = std::f64::consts::PI * (radii.max(0.1) * radius).powi(2);
         let noise = (area / (n * n) as f64).min(1.0) as f32;
         let psf_radius = self.psf_radius();
-        let intrinsic = (radius * radius - psf_radius * psf_radius).max(0.1 * radius * radius).sqrt();
+        let intrinsic = (radius * radius - psf_radius * psf_radius).max(LEAST_EXTENT * radius * radius).sqrt();
         // 1.67835 scale lengths hold half of an exponential disc's light; its transform is (1 + (2 pi nu r0)^2)^(-3/2).
         let scale = std::f64::consts::TAU * intrinsic / (1.678_346_99 * n as f64);
         let nu2: Vec<f32> = (0..n).map(|k| (if 2 * k > n { n - k } else { k } as f64 * scale).powi(2) as f32).collect();
-        let flux2 = (input.flux * input.flux) as f32 * unit;
-        for qx in 0..=n / 2 {
-            for qy in 0..n {
-                let q = qx * n + qy;
-                let (m, gain) = (self.coarse_multiplicity[q], self.gain[q]);
-                // The main alias holds nearly all of the PSF's power on a finer grid.
-                let fine_y = if 2 * qy > n { side - n + qy } else { qy };
-                let psf_power = self.response[qx * side + fine_y].norm_sqr();
-                let spread = 1.0 + nu2[qx] + nu2[qy];
-                let mut signal = flux2 * psf_power / (spread * spread * spread);
-                if from_data {
-                    let trust = signal / (signal + 1.0);
-                    signal += trust * (self.observed[q].norm_sqr() * unit - 1.0 - signal);
-                }
-                let weight = if gain >= GAIN_FLOOR { m / gain } else { 0.0 };
-                self.terms.square[q] = weight * (signal + noise);
-                self.terms.linear[q] = -2.0 * weight * signal;
+        let flux2 = if input.flux.is_finite() { (input.flux * input.flux * f64::from(unit)) as f32 } else { 0.0 };
+        let trust = if from_data { 1.0 } else { 0.0 };
+        self.each_column(|m, qx, gain, main, observed, square, linear| {
+            let across = 1.0 + nu2[qx];
+            let known = gain.iter().zip(main).zip(observed.iter().zip(&nu2));
+            for ((s, l), ((gain, main), (y, along))) in square.iter_mut().zip(linear).zip(known) {
+                let spread = across + along;
+                let expected = flux2 * main / (spread * spread * spread);
+                let from_data = y.norm_sqr() * unit - 1.0 - expected;
+                let signal = expected + trust * expected / (expected + 1.0) * from_data;
+                let weight = risk_weight(m, *gain);
+                (*s, *l) = (weight * (signal + noise), -2.0 * weight * signal);
             }
-        }
+        });
     }
 
     /// Half-light radius of the PSF in detector pixels, as that of the Gaussian whose transform falls to 1/2 at the same frequency.
@@ -456,10 +465,10 @@ impl Deconvolver {
         for axis in 0..2 {
             let at = |k: usize| f64::from(self.response[if axis == 0 { k } else { k * side }].norm());
             let mut k = 0;
-            while k + 1 <= self.n / 2 && at(k + 1) > 0.5 {
+            while k < self.n / 2 && at(k + 1) > 0.5 {
                 k += 1;
             }
-            let part = if k + 1 <= self.n / 2 { (at(k) - 0.5) / (at(k) - at(k + 1)) } else { 0.0 };
+            let part = if k < self.n / 2 { (at(k) - 0.5) / (at(k) - at(k + 1)) } else { 0.0 };
             // sqrt(2 ln 2) in both, so that its square is 2 ln 2.
             sum += 2.0 * std::f64::consts::LN_2 * self.n as f64 / (std::f64::consts::TAU * (k as f64 + part).max(0.5));
         }
@@ -520,6 +529,29 @@ impl Deconvolver {
         done?;
         Ok(out)
     }
+}
+
+/// How often the amplitudes of a half spectrum's column count in a sum over the whole spectrum.
+fn multiplicity(qx: usize, n: usize) -> f64 {
+    if qx == 0 || 2 * qx == n { 1.0 } else { 2.0 }
+}
+
+/// Weight of an observed frequency in the target image's risk: 1 / sum |K|^2, and none where nothing came through.
+fn risk_weight(m: f32, gain: f32) -> f32 {
+    if gain >= GAIN_FLOOR { m / gain } else { 0.0 }
+}
+
+/// Sum of `f(a, b)`; in f32 over lanes, so that the processor can take several at a time.
+fn sum_of(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
+    let mut lanes = [0.0f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f(*a, *b);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(f(*a, *b))).sum();
+    rest + lanes.iter().map(|v| f64::from(*v)).sum::<f64>()
 }
 
 /// `1 / G` as the forward model takes it: amplification ends where the target holds nothing.

@@ -40,7 +40,7 @@ impl Prepared {
             unmasked += usize::from(open);
             usable += usize::from(good);
             out.data.push(if good { v } else { 0.0 });
-            out.rms.push(if good { r } else { 1.0 });
+            out.rms.push(if good { r } else { sep::UNUSABLE_RMS });
             out.bad.push(u8::from(!good));
         }
         match (unmasked, usable) {

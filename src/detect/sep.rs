@@ -19,6 +19,9 @@ const SUB_OBJECTS: c_int = 16_384;
 static STACK_SIZE: RwLock<()> = RwLock::new(());
 static LIMITS: Once = Once::new();
 
+/// Noise of a pixel that no threshold can be passed in.
+pub const UNUSABLE_RMS: f32 = 1e30;
+
 const MEMORY_ALLOC_ERROR: c_int = 1;
 const PIXSTACK_FULL: c_int = 2;
 const DEBLEND_OVERFLOW: c_int = 7;
@@ -156,7 +159,9 @@ pub struct RawObject {
     pub pixels: Vec<usize>,
 }
 
-/// Sources above `threshold` times the rms plane.
+/// Sources above `threshold` times the rms plane. The mask is not looked at: unusable pixels must hold 0 and [`UNUSABLE_RMS`].
+/// (SEP does the same to masked pixels, except to the first rows under its kernel, and reads one mask value too many in
+/// each row.)
 pub fn extract(image: &SepImage, options: &ExtractOptions) -> Result<Vec<RawObject>, DetectError> {
     LIMITS.call_once(|| {
         // SAFETY: plain setters; nothing has been extracted yet, and nobody else in this program sets them.
@@ -182,7 +187,7 @@ pub fn extract(image: &SepImage, options: &ExtractOptions) -> Result<Vec<RawObje
 }
 
 fn extract_once(image: &SepImage, options: &ExtractOptions) -> Result<Vec<RawObject>, c_int> {
-    let raw = image.raw();
+    let raw = sep_sys::sep_image { mask: std::ptr::null(), ..image.raw() };
     let (kernel, side) = match &options.kernel {
         Some((weights, side)) => (weights.as_ptr(), *side as i64),
         None => (std::ptr::null(), 0),

@@ -30,7 +30,7 @@ impl BackgroundSettings {
         if self.mesh == 0 {
             return Err(bad("background.mesh", 0.0, "must be at least 1 pixel"));
         }
-        if self.filter % 2 == 0 || self.filter > 101 {
+        if self.filter.is_multiple_of(2) || self.filter > 101 {
             return Err(bad("background.filter", self.filter as f64, "must be odd, at most 101"));
         }
         if !(self.filter_threshold >= 0.0 && self.filter_threshold.is_finite()) {

@@ -3,7 +3,7 @@
 //! Everything is decoded by `fits-well`, which is safe Rust: a corrupt file gives an error, never a crash.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use fits_well::FitsReader;
@@ -15,6 +15,9 @@ use ndarray::Array2;
 use super::error::{FitsError, hdu_label};
 use crate::image::Plane;
 use crate::sky::{CardValue, Cards};
+
+/// No compressed image holds more pixels than this in a byte: gzip reaches 1000 bytes per byte.
+const MAX_PIXELS_PER_BYTE: u64 = 16_384;
 
 /// Where bytes come from: a file, or memory for a gzipped one.
 pub(super) trait Input: Read + Seek + Send {}
@@ -71,6 +74,8 @@ pub struct FitsFile {
     reader: FitsReader<StreamSource<Box<dyn Input>>>,
     hdus: Vec<HduInfo>,
     length: u64,
+    /// Whether the file ends within the first block of a header.
+    cut_off: bool,
 }
 
 impl std::fmt::Debug for FitsFile {
@@ -110,7 +115,7 @@ impl FitsFile {
                 path: name,
                 hdu: "gzip stream".into(),
                 problem: format!("inflates to more than {max_bytes} bytes"),
-                remedy: "inflate the file first, or raise max_pixels in [read]".into(),
+                remedy: "inflate the file first, or raise max_gzip_bytes in [read]".into(),
             });
         }
         Self::from_bytes(&name, bytes)
@@ -122,18 +127,23 @@ impl FitsFile {
         Self::from_input(name.to_string(), Box::new(Cursor::new(bytes)), length)
     }
 
-    fn from_input(path: String, input: Box<dyn Input>, length: u64) -> Result<Self, FitsError> {
+    fn from_input(path: String, mut input: Box<dyn Input>, length: u64) -> Result<Self, FitsError> {
         let not_fits = |reason: String| FitsError::NotFits { path: path.clone(), reason };
         if length == 0 {
             return Err(not_fits("the file is empty".into()));
         }
+        let cut_off = ends_in_a_header(&mut input, length).map_err(|source| FitsError::Io {
+            path: path.clone(),
+            action: "read",
+            source,
+        })?;
         let reader = FitsReader::open(input).map_err(|error| not_fits(error.to_string()))?;
         if reader.hdus().is_empty() {
             let reason = reader.scan_defect().map_or_else(|| "no header".to_string(), ToString::to_string);
             return Err(not_fits(reason));
         }
         let hdus = reader.hdus().iter().map(hdu_info).collect();
-        Ok(Self { path, reader, hdus, length })
+        Ok(Self { path, reader, hdus, length, cut_off })
     }
 
     /// Name in messages.
@@ -148,7 +158,8 @@ impl FitsFile {
 
     /// Why the headers after the last HDU could not be read, if any could not: the file is damaged there.
     pub fn defect(&self) -> Option<String> {
-        self.reader.scan_defect().map(ToString::to_string)
+        let cut_off = || self.cut_off.then(|| "the file is cut off within a header".to_string());
+        self.reader.scan_defect().map(ToString::to_string).or_else(cut_off)
     }
 
     /// The HDU at a position.
@@ -286,7 +297,7 @@ impl FitsFile {
             let problem = format!("an image of {} axes ({shape}), two are needed", axes.len());
             return Err(unusable(problem, "give a two-dimensional image; split a cube into its planes"));
         };
-        let pixels = (nx as u64).checked_mul(ny as u64).unwrap_or(u64::MAX);
+        let pixels = (nx as u64).saturating_mul(ny as u64);
         if pixels == 0 {
             return Err(unusable(format!("{nx} x {ny} pixels"), "give an image that holds pixels"));
         }
@@ -294,8 +305,29 @@ impl FitsFile {
             let problem = format!("{nx} x {ny} pixels, more than the {max_pixels} allowed");
             return Err(unusable(problem, "cut the image, or raise max_pixels in [read]"));
         }
+        // What a plain image promises is held against the file when it is read; a compressed one can promise anything.
+        let stored = self.reader.hdus().get(index).map_or(0, |hdu| hdu.data_bytes);
+        if pixels > stored.saturating_mul(MAX_PIXELS_PER_BYTE) {
+            let problem = format!("{nx} x {ny} pixels claimed, {stored} bytes of data there");
+            return Err(unusable(problem, "the header is damaged; fetch the file again"));
+        }
         Ok((nx, ny))
     }
+}
+
+/// Whether the last, incomplete block of the input begins an extension's header. The standard lets a file end in an
+/// incomplete block of anything else, and readers ignore it.
+fn ends_in_a_header(input: &mut Box<dyn Input>, length: u64) -> std::io::Result<bool> {
+    const BLOCK: u64 = 2880;
+    let rest = length % BLOCK;
+    let mut start = [0_u8; 8];
+    let begins = rest > 8 && length > BLOCK && {
+        input.seek(SeekFrom::Start(length - rest))?;
+        input.read_exact(&mut start)?;
+        &start == b"XTENSION"
+    };
+    input.rewind()?;
+    Ok(begins)
 }
 
 /// File and HDU of a read, for its error.

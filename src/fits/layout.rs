@@ -103,10 +103,12 @@ const ROLES: &[(&str, Role)] = &[
     ("SIGMA", Role::Noise(NoiseKind::Rms)),
     ("UNCERT", Role::Noise(NoiseKind::Rms)),
     ("WHT", Role::Noise(NoiseKind::Weight)),
+    ("WGT", Role::Noise(NoiseKind::Weight)),
     ("WEIGHT", Role::Noise(NoiseKind::Weight)),
     ("IVAR", Role::Noise(NoiseKind::Weight)),
     ("INVVAR", Role::Noise(NoiseKind::Weight)),
     ("MASK", Role::Mask),
+    ("MSK", Role::Mask),
     ("DQ", Role::Mask),
     ("FLG", Role::Mask),
     ("FLAG", Role::Mask),
@@ -125,21 +127,18 @@ pub fn list_exposures(path: &Path, settings: &ReadSettings) -> Result<Vec<Exposu
 
 /// Opens a file within the limits of the settings.
 pub(super) fn open(path: &Path, settings: &ReadSettings) -> Result<FitsFile, FitsError> {
-    // Eight bytes for each of three planes bounds what a gzipped exposure may inflate to.
-    FitsFile::open(path, settings.max_pixels.saturating_mul(24))
+    FitsFile::open(path, settings.max_gzip_bytes)
 }
 
 /// As [`list_exposures`], for a file that is open already.
 pub fn list_in(file: &FitsFile, path: &Path, settings: &ReadSettings) -> Result<Vec<ExposureHandle>, FitsError> {
     let here = |hdu: usize| PlaneRef { path: path.to_path_buf(), hdu };
     let mut found = match &settings.image_hdu {
-        Some(wanted) => vec![ExposureHandle {
-            name: String::new(),
-            layout: Layout::Mef,
-            image: here(file.select(wanted)?.index),
-            noise: None,
-            mask: None,
-        }],
+        Some(wanted) => {
+            let image = file.select(wanted)?;
+            let known = recognise(file, path).unwrap_or_default().into_iter().find(|h| h.image.hdu == image.index);
+            vec![known.unwrap_or_else(|| bare(String::new(), layout_of(file, image), here(image.index)))]
+        }
         None => recognise(file, path)?,
     };
     let several = found.len() > 1;
@@ -217,28 +216,27 @@ fn recognise(file: &FitsFile, path: &Path) -> Result<Vec<ExposureHandle>, FitsEr
             return Err(file.missing("image plane (SCI, IMAGE or an unnamed image)"));
         }
     }
+    // `IMAGE` beside `PSF_IMAGE`: the plain name is the exposure.
+    if handles.iter().any(|(group, _)| group.starts_with('#')) {
+        handles.retain(|(group, _)| group.starts_with('#'));
+    }
     let single = handles.len() == 1;
     for (group, handle) in &mut handles {
-        for (known, hdu) in &roles {
-            let Some((plane_group, role)) = known else { continue };
-            // A file of one image and planes of other group names (`IMAGE`, `SCI.RMS`) is unambiguous all the same.
-            if hdu.index == handle.image.hdu || !(plane_group == group || single) {
-                continue;
-            }
-            match role {
-                Role::Noise(kind) => {
-                    if handle.noise.is_none() {
-                        handle.noise = Some((*kind, here(hdu)));
-                    }
-                }
-                Role::Mask => {
-                    if handle.mask.is_none() {
-                        handle.mask = Some(here(hdu));
-                    }
-                }
-                Role::Image => {}
-            }
-        }
+        // Planes of the image's own group first; a file of one image and planes of other group names (`IMAGE`, `SCI.RMS`)
+        // is unambiguous all the same.
+        let image = handle.image.hdu;
+        let all = || roles.iter().filter_map(|(known, hdu)| known.as_ref().map(|(group, role)| (group, *role, *hdu)));
+        let own = all().filter(|(plane_group, _, _)| *plane_group == group);
+        let found: Vec<(Role, &HduInfo)> = own
+            .chain(all().filter(|_| single))
+            .filter(|(_, _, hdu)| hdu.index != image)
+            .map(|(_, role, hdu)| (role, hdu))
+            .collect();
+        handle.noise = found.iter().find_map(|(role, hdu)| match role {
+            Role::Noise(kind) => Some((*kind, here(hdu))),
+            _ => None,
+        });
+        handle.mask = found.iter().find(|(role, _)| *role == Role::Mask).map(|(_, hdu)| here(hdu));
     }
     Ok(handles.into_iter().map(|(_, handle)| handle).collect())
 }

@@ -21,6 +21,22 @@ const PLANES: &[(&str, u16)] = &[
     ("BAD_COLUMN", mask::BAD),
     ("DO_NOT_USE", mask::BAD),
     ("UNMASKEDNAN", mask::NO_DATA),
+    ("UNMASKED_NAN", mask::NO_DATA),
+    ("BAD_CLUSTER", mask::BAD),
+    ("OVRCOL", mask::BAD),
+    ("CHARINJ", mask::BAD),
+    ("ADCMAX", mask::SATURATED),
+    ("SATURATEDSTAR", mask::SATURATED),
+    ("SAT_TEMPLATE", mask::SATURATED),
+    ("CR_REGION", mask::SUSPECT),
+    ("SATXTALKGHOST", mask::SUSPECT),
+    ("SCATLIGHT", mask::SUSPECT),
+    ("CTICORRECTION", 0),
+    ("STITCHBLOCK", 0),
+    ("EXTOBJ", 0),
+    ("QUADEDGE", mask::EDGE),
+    ("DETECTION_EDGE", mask::EDGE),
+    ("CELL_EDGE", 0),
     ("SAT", mask::SATURATED),
     ("SATURATED", mask::SATURATED),
     ("SATUR", mask::SATURATED),
@@ -58,12 +74,37 @@ const PLANES: &[(&str, u16)] = &[
     ("DETECTED_NEGATIVE", 0),
     ("INJECTED", 0),
     ("INJECTED_CORE", 0),
+    ("INJECTED_TEMPLATE", 0),
+    ("INJECTED_CORE_TEMPLATE", 0),
     ("STARSIGNAL", 0),
     ("OBJECTS", 0),
 ];
 
-/// Euclid VIS `.FLG` bits [VIS data product description]: the bit value and its plane's name.
-const EUCLID_VIS: &[(u32, &str)] = &[(0, "INVALID"), (1, "HOT"), (2, "COLD"), (3, "SAT"), (4, "COSMIC"), (5, "GHOST")];
+/// Euclid VIS `.FLG` bits [VIS data product description]: bit number and plane name.
+const EUCLID_VIS: &[(u32, &str)] = &[
+    (0, "INVALID"),
+    (1, "HOT"),
+    (2, "COLD"),
+    (3, "SAT"),
+    (4, "COSMIC"),
+    (5, "GHOST"),
+    (6, "QUADEDGE"),
+    (7, "BAD_COLUMN"),
+    (8, "BAD_CLUSTER"),
+    (9, "CR_REGION"),
+    (12, "OVRCOL"),
+    (13, "EXTOBJ"),
+    (14, "SCATLIGHT"),
+    (15, "CHARINJ"),
+    (17, "SATXTALKGHOST"),
+    (18, "STARSIGNAL"),
+    (19, "SATURATEDSTAR"),
+    (20, "CTICORRECTION"),
+    (21, "ADCMAX"),
+    (22, "NO_DATA"),
+    (23, "STITCHBLOCK"),
+    (24, "OBJECTS"),
+];
 
 /// DECam community pipeline `ood` codes since version 3.5: a value per pixel, not bits
 /// [NOIRLab DECam community pipeline, data quality]: 1 bad, 2 no value, 3 saturated, 4 bleed, 5 cosmic ray, 6 low weight,
@@ -145,7 +186,11 @@ fn overrides(settings: &BTreeMap<String, String>) -> Result<BTreeMap<String, u16
 /// mask value (lsst-images), `MSK_FLAG_<NAME>` = mask value (Euclid NISP).
 pub fn named_planes(cards: &Cards) -> Vec<(u32, String)> {
     let mut planes = Vec::new();
-    let single_bit = |value: i64| (value > 0 && value.count_ones() == 1).then(|| value.trailing_zeros());
+    // afw and lsst-images write bit 31 of an int32 plane as -2^31.
+    let single_bit = |value: i64| match value {
+        -2_147_483_648 => Some(31),
+        value => (value > 0 && value.count_ones() == 1).then(|| value.trailing_zeros()),
+    };
     for card in cards.iter() {
         if let Some(name) = card.name.strip_prefix("MP_") {
             if let Some(bit) = cards.integer(&card.name).and_then(|bit| u32::try_from(bit).ok()).filter(|&bit| bit < 64)
@@ -163,8 +208,17 @@ pub fn named_planes(cards: &Cards) -> Vec<(u32, String)> {
             planes.push((bit, name.to_string()));
         }
     }
+    // Where the new cards are, old ones beside them are kept only for older readers.
+    if cards.iter().any(|card| card.name.starts_with("MSKN")) {
+        planes.retain(|(_, name)| {
+            cards.iter().any(|card| card.name.starts_with("MSKN") && card.value == name.as_str().into())
+        });
+    }
     planes
 }
+
+/// Planes that, in a coadd, say that a defect was left out of the sum or repaired in one of its inputs.
+const HARMLESS_IN_COADDS: [&str; 4] = ["CR", "COSMIC_RAY", "INTRP", "INTERPOLATED"];
 
 /// How to read a mask plane with these cards. Notes say which planes had to be guessed.
 pub fn scheme(
@@ -196,11 +250,13 @@ pub fn scheme(
         return Ok(MaskScheme::Bits { bits: bits.collect(), other: mask::SUSPECT });
     }
     let named = !planes.is_empty();
+    let coadd = planes.iter().any(|(_, name)| name == "INEXACT_PSF");
     let mut unknown = Vec::new();
     let mut bits: Vec<(u32, u16)> = Vec::new();
     for (bit, name) in &planes {
         let key = name.to_ascii_uppercase();
-        let meaning = overrides.get(&key).copied().or_else(|| plane_meaning(name)).unwrap_or_else(|| {
+        let harmless = (coadd && HARMLESS_IN_COADDS.contains(&key.as_str())).then_some(0);
+        let meaning = overrides.get(&key).copied().or(harmless).or_else(|| plane_meaning(name)).unwrap_or_else(|| {
             unknown.push(name.clone());
             0
         });
@@ -260,5 +316,72 @@ pub fn translate(plane: &Array2<u64>, scheme: &MaskScheme) -> MaskPlane {
                 if value & !listed != 0 { known | other } else { known }
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cards(list: &[(&str, i64)]) -> Cards {
+        let mut cards = Cards::new();
+        for (name, value) in list {
+            cards.push(name, *value, "");
+        }
+        cards
+    }
+
+    fn translated(cards: &Cards, dialect: MaskDialect, value: u64) -> u16 {
+        let scheme = scheme(cards, dialect, &BTreeMap::new(), &mut Vec::new()).expect("a scheme");
+        translate(&Array2::from_elem((1, 1), value), &scheme)[[0, 0]]
+    }
+
+    #[test]
+    fn every_known_plane_is_listed_once() {
+        for (i, (name, _)) in PLANES.iter().enumerate() {
+            assert!(PLANES[i + 1..].iter().all(|(other, _)| other != name), "{name}");
+        }
+        assert!(EUCLID_VIS.iter().all(|(_, name)| plane_meaning(name).is_some()));
+    }
+
+    #[test]
+    fn detected_planes_never_mask_and_impossible_bits_are_ignored() {
+        let cards = cards(&[("MP_DETECTED", 5), ("MP_DETECTED_NEGATIVE", 6), ("MP_BAD", 99), ("MP_SAT", -1)]);
+        assert_eq!(translated(&cards, MaskDialect::Named, u64::MAX), 0);
+    }
+
+    #[test]
+    fn the_sign_bit_is_plane_31() {
+        let mut cards = Cards::new();
+        cards.push("MSKN0031", "BAD", "");
+        cards.push("MSKM0031", -2_147_483_648_i64, "");
+        assert_eq!(translated(&cards, MaskDialect::Named, i64::from(i32::MIN) as u64 & 0xffff_ffff), mask::BAD);
+    }
+
+    #[test]
+    fn repairs_in_the_inputs_of_a_coadd_do_not_mask_it() {
+        let visit = cards(&[("MP_CR", 0), ("MP_INTRP", 1)]);
+        assert_eq!(translated(&visit, MaskDialect::Named, 3), mask::COSMIC_RAY | mask::BAD);
+        let coadd = cards(&[("MP_CR", 0), ("MP_INTRP", 1), ("MP_INEXACT_PSF", 2)]);
+        assert_eq!(translated(&coadd, MaskDialect::Named, 7), 0);
+    }
+
+    #[test]
+    fn decam_changed_from_bits_to_codes() {
+        let mut old = Cards::new();
+        old.push("PLVER", "V3.2.1", "");
+        assert_eq!(translated(&old, MaskDialect::Decam, 16 + 2), mask::COSMIC_RAY | mask::SATURATED);
+        assert_eq!(translated(&old, MaskDialect::Decam, 256), mask::SUSPECT);
+        assert_eq!(translated(&Cards::new(), MaskDialect::Decam, 5), mask::COSMIC_RAY);
+        assert_eq!(translated(&Cards::new(), MaskDialect::Decam, 77), mask::SUSPECT);
+        assert!(!decam_uses_codes("V3.4.9") && decam_uses_codes("V3.5.0") && decam_uses_codes("V4.8.2a"));
+    }
+
+    #[test]
+    fn a_mask_without_names_is_distrusted_wholly() {
+        let mut notes = Vec::new();
+        let scheme = scheme(&Cards::new(), MaskDialect::Named, &BTreeMap::new(), &mut notes).expect("a scheme");
+        assert_eq!(translate(&Array2::from_elem((1, 1), 64), &scheme)[[0, 0]], mask::SUSPECT);
+        assert!(notes[0].contains("SUSPECT"));
     }
 }

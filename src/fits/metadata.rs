@@ -5,8 +5,10 @@ use crate::sky::Cards;
 /// What a header says of an exposure besides its pixels and world coordinates.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// Name, if the header gives one.
-    pub id: Option<String>,
+    /// Exposure, if the header names it.
+    pub exposure: Option<String>,
+    /// Detector, if the header names it.
+    pub detector: Option<String>,
     /// AB magnitude of one image unit.
     pub zero_point: Option<f64>,
     /// Electrons per image unit.
@@ -39,28 +41,20 @@ pub fn read(cards: &Cards, euclid: bool) -> Metadata {
     let mut notes = Vec::new();
     let first = |names: &[&str]| names.iter().find_map(|name| cards.real(name));
     let exposure_time = first(EXPOSURE_TIME).filter(|&time| time > 0.0);
-    let instrument = INSTRUMENT.iter().find_map(|name| cards.text(name));
+    let text = |names: &[&str]| names.iter().find_map(|name| cards.text(name));
     Metadata {
-        id: exposure_id(cards),
+        // EXPID: LSST afw and stillair; DECam's OBSID is a time stamp, EXPNUM is what people quote.
+        exposure: text(&["EXPID", "EXPNUM", "EXP_ID", "OBS_ID", "OBSID", "ROOTNAME"]),
+        detector: text(&["DETNAME", "CCDNUM"]),
         zero_point: zero_point(cards, euclid, exposure_time, &mut notes),
         gain: gain(cards),
         saturation: first(SATURATION).filter(|&level| level > 0.0),
         band: band(cards),
         exposure_time,
-        instrument,
+        instrument: text(INSTRUMENT),
         background_subtracted: background_subtracted(cards),
         pixel_scale: first(PIXEL_SCALE).map(f64::abs).filter(|&scale| scale > 0.0),
         notes,
-    }
-}
-
-fn exposure_id(cards: &Cards) -> Option<String> {
-    let first = |names: &[&str]| names.iter().find_map(|name| cards.text(name));
-    // EXPID: LSST afw and stillair; OBSID of DECam is a time stamp, EXPNUM is what people quote.
-    let exposure = first(&["EXPID", "EXPNUM", "EXP_ID", "OBS_ID", "OBSID", "ROOTNAME"])?;
-    match first(&["DETNAME", "CCDNUM"]) {
-        Some(detector) => Some(format!("{exposure}-{detector}")),
-        None => Some(exposure),
     }
 }
 
@@ -71,19 +65,8 @@ fn zero_point(cards: &Cards, euclid: bool, time: Option<f64>, notes: &mut Vec<St
     if let Some(flux) = cards.real("FLUXMAG0").filter(|&flux| flux > 0.0) {
         return Some(2.5 * flux.log10());
     }
-    if let Some(unit) = cards.text("BUNIT") {
-        let micro = unit.replace('µ', "u");
-        let jansky = match micro.trim() {
-            "nJy" => Some(31.4),
-            "uJy" | "microJy" => Some(23.9),
-            "mJy" => Some(16.4),
-            "Jy" => Some(8.9),
-            "nanomaggy" | "nmgy" | "nanomaggies" => Some(22.5),
-            _ => None,
-        };
-        if jansky.is_some() {
-            return jansky;
-        }
+    if let Some(physical) = physical_unit(cards) {
+        return Some(physical);
     }
     if euclid && let Some(per_second) = cards.real("MAGZEROP").or_else(|| cards.real("ZPAB")) {
         let rate = cards.text("BUNIT").is_some_and(|unit| unit.ends_with("/s") || unit.ends_with("s-1"));
@@ -116,7 +99,27 @@ fn zero_point(cards: &Cards, euclid: bool, time: Option<f64>, notes: &mut Vec<St
     None
 }
 
+/// AB zero point that BUNIT alone fixes: Jansky and maggies, the prefixes in use.
+fn physical_unit(cards: &Cards) -> Option<f64> {
+    match cards.text("BUNIT")?.trim() {
+        "nJy" => Some(31.4),
+        "uJy" | "microJy" => Some(23.9),
+        "mJy" => Some(16.4),
+        "Jy" => Some(8.9),
+        "nanomaggy" | "nmgy" | "nanomaggies" => Some(22.5),
+        _ => None,
+    }
+}
+
+/// Electrons per image unit. GAIN cards are per ADU, so they say nothing of an image in electrons or Jansky.
 fn gain(cards: &Cards) -> Option<f64> {
+    let unit = cards.text("BUNIT").unwrap_or_default().to_ascii_lowercase();
+    if matches!(unit.as_str(), "electron" | "electrons" | "e-" | "e") {
+        return Some(1.0);
+    }
+    if physical_unit(cards).is_some() || unit.ends_with("/s") {
+        return None;
+    }
     let positive = |name: &str| cards.real(name).filter(|&gain| gain > 0.0);
     // DECam images are in ADU, with one gain per amplifier.
     if let (Some(a), Some(b)) = (positive("GAINA"), positive("GAINB")) {

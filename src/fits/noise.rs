@@ -99,11 +99,13 @@ fn from_plane(
     mut notes: Vec<String>,
 ) -> Noise {
     // Medians commute with the monotonic conversions between the kinds.
+    let step = (plane.len() / 1_000_000).max(1);
     let mut values: Vec<f32> = plane
         .iter()
         .zip(mask.iter())
-        .filter(|&(&v, &bits)| bits & mask::UNUSABLE == 0 && good(v))
-        .map(|(&v, _)| v)
+        .step_by(step)
+        .filter(|&(&value, &bits)| bits & mask::UNUSABLE == 0 && good(value))
+        .map(|(&value, _)| value)
         .collect();
     if values.is_empty() {
         values = plane.iter().copied().filter(|&v| good(v)).collect();

@@ -1,7 +1,5 @@
 //! From a handle to an exposure.
 
-use std::path::Path;
-
 use ndarray::Array2;
 
 use super::error::FitsError;
@@ -38,6 +36,18 @@ pub fn read_with(file: &mut FitsFile, handle: &ExposureHandle, settings: &ReadSe
     if nx.min(ny) < MIN_SIDE {
         let problem = format!("{nx} x {ny} pixels, at least {MIN_SIDE} a side are needed");
         return Err(unusable(problem, "give a larger cut-out"));
+    }
+    let damage = file.defect();
+    if let Some(reason) = &damage
+        && (handle.noise.is_none() || handle.mask.is_none())
+    {
+        // The plane that seems to be missing may be what is damaged.
+        let behind = file.hdus().last().map(super::file::HduInfo::label).unwrap_or_default();
+        return Err(FitsError::Corrupt {
+            path: file.path().to_string(),
+            hdu: format!("behind {behind}"),
+            reason: reason.clone(),
+        });
     }
     let cards = file.cards(hdu)?;
     let mut notes = Vec::new();
@@ -102,11 +112,11 @@ pub fn read_with(file: &mut FitsFile, handle: &ExposureHandle, settings: &ReadSe
     if zero_point.is_none() {
         notes.push("no zero point in the header: fluxes stay in image units (set [read] zero_point)".into());
     }
-    if let Some(defect) = file.defect() {
+    if let Some(defect) = damage {
         notes.push(format!("the file is damaged behind its last readable HDU: {defect}"));
     }
     Ok(Exposure {
-        id: identity(&handle.image.path, handle, meta.id),
+        id: identity(handle, meta.exposure, meta.detector),
         image,
         variance: noise.variance,
         mask,
@@ -214,9 +224,11 @@ fn photo_calib(file: &mut FitsFile, notes: &mut Vec<String>) -> Option<f64> {
     Some(31.4 - 2.5 * mean.log10())
 }
 
-fn identity(path: &Path, handle: &ExposureHandle, from_header: Option<String>) -> String {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("exposure");
+/// The header's name of the exposure, else the file's; then the detector, else the plane group's name.
+fn identity(handle: &ExposureHandle, exposure: Option<String>, detector: Option<String>) -> String {
+    let name = handle.image.path.file_name().and_then(|name| name.to_str()).unwrap_or("exposure");
     let stem = name.trim_end_matches(".gz").trim_end_matches(".fz").trim_end_matches(".fits");
-    let base = from_header.unwrap_or_else(|| stem.to_string());
-    if handle.name.is_empty() { base } else { format!("{base}-{}", handle.name) }
+    let part = detector.or_else(|| (!handle.name.is_empty()).then(|| handle.name.clone()));
+    let exposure = exposure.unwrap_or_else(|| stem.to_string());
+    part.map_or(exposure.clone(), |part| format!("{exposure}-{part}"))
 }

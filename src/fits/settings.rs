@@ -35,6 +35,8 @@ pub struct ReadSettings {
     pub background_subtracted: Option<bool>,
     /// Largest image read, pixels.
     pub max_pixels: u64,
+    /// Most that a gzipped file may inflate to, bytes (it is inflated into memory).
+    pub max_gzip_bytes: u64,
 }
 
 impl Default for ReadSettings {
@@ -54,6 +56,7 @@ impl Default for ReadSettings {
             band: None,
             background_subtracted: None,
             max_pixels: 400_000_000,
+            max_gzip_bytes: 2_000_000_000,
         }
     }
 }

@@ -68,10 +68,10 @@ const LSST_PLANES: [(u16, &str, u32); 6] = [
     (mask::NO_DATA, "NO_DATA", 8),
 ];
 
-/// Mask bits as Euclid VIS numbers them: (our bit, value). It has no edge bit; INVALID stands for it.
+/// Mask bits as Euclid VIS numbers them (INVALID, QUADEDGE, HOT, SAT, COSMIC, GHOST): (our bit, value).
 const EUCLID_BITS: [(u16, i32); 6] = [
     (mask::NO_DATA, 0x1),
-    (mask::EDGE, 0x1),
+    (mask::EDGE, 0x40),
     (mask::BAD, 0x2),
     (mask::SATURATED, 0x8),
     (mask::COSMIC_RAY, 0x10),
@@ -89,6 +89,16 @@ pub fn write_exposure(
     let file = File::create(path).map_err(|source| FitsError::Io { path: label.clone(), action: "create", source })?;
     let mut writer = FitsWriter::new(BufWriter::new(file));
     write_exposure_to(&mut writer, &label, exposure, layout, extra)?;
+    writer.into_inner().flush().map_err(|source| FitsError::Io { path: label, action: "write", source })
+}
+
+/// Writes a file of an empty primary HDU with `cards` and these HDUs behind it; an existing file is replaced.
+pub fn write_hdus(path: &Path, cards: &Cards, hdus: &[ExtraHdu]) -> Result<(), FitsError> {
+    let label = path.display().to_string();
+    let file = File::create(path).map_err(|source| FitsError::Io { path: label.clone(), action: "create", source })?;
+    let mut writer = FitsWriter::new(BufWriter::new(file));
+    lead(&mut writer, &label, cards)?;
+    write_extra(&mut writer, &label, hdus)?;
     writer.into_inner().flush().map_err(|source| FitsError::Io { path: label, action: "write", source })
 }
 
@@ -154,7 +164,11 @@ fn write_exposure_to<W: Write>(
             mask_hdu(writer, path, "DQ", &lsst_mask(exposure), &cards)?;
         }
     }
-    for hdu in extra {
+    write_extra(writer, path, extra)
+}
+
+fn write_extra<W: Write>(writer: &mut FitsWriter<W>, path: &str, hdus: &[ExtraHdu]) -> Result<(), FitsError> {
+    for hdu in hdus {
         match hdu {
             ExtraHdu::Plane { name, plane, cards } => plane_hdu(writer, path, name, plane, cards)?,
             ExtraHdu::Cube { name, cube, cards } => cube_hdu(writer, path, name, cube, cards)?,

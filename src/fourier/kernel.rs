@@ -23,13 +23,11 @@ pub fn embed_centred(kernel: &Plane, grid: &mut [f32], ny: usize, nx: usize) -> 
     for (r, row) in kernel.rows().into_iter().enumerate() {
         let y = (r + ny - cy % ny) % ny;
         let line = &mut grid[y * nx..(y + 1) * nx];
-        let mut x = (nx - cx % nx) % nx;
-        for v in row {
-            line[x] += *v;
-            x += 1;
-            if x == nx {
-                x = 0;
-            }
+        let (mut row, mut x) = (row, (nx - cx % nx) % nx);
+        while !row.is_empty() {
+            let (head, tail) = row.split_at(ndarray::Axis(0), row.len().min(nx - x));
+            line[x..].iter_mut().zip(head).for_each(|(o, v)| *o += *v);
+            (row, x) = (tail, 0);
         }
     }
     Ok(())
@@ -47,14 +45,20 @@ pub fn half_multiplicity(ny: usize, nx: usize) -> impl Iterator<Item = f32> {
 /// with its sign (`k > n/2` is negative). At an even axis's Nyquist frequency, whose sign is undefined, the phase is its real part
 /// `cos(pi d)`, which keeps real planes real.
 pub fn shift_phases(n: usize, d: f64, out: &mut [Amplitude]) {
-    for (k, phase) in out.iter_mut().enumerate() {
-        *phase = if 2 * k == n {
+    let (sin, cos) = (-TAU * d / n as f64).sin_cos();
+    let turn = num_complex::Complex64::new(cos, sin);
+    let mut phase = num_complex::Complex64::new(1.0, 0.0);
+    let half = out.len().min(n / 2 + 1);
+    for (k, p) in out.iter_mut().take(half).enumerate() {
+        *p = if 2 * k == n {
             Amplitude::new((PI * d).cos() as f32, 0.0)
         } else {
-            let signed = if 2 * k > n { k as f64 - n as f64 } else { k as f64 };
-            let (sin, cos) = (-TAU * signed * d / n as f64).sin_cos();
-            Amplitude::new(cos as f32, sin as f32)
+            Amplitude::new(phase.re as f32, phase.im as f32)
         };
+        phase *= turn;
+    }
+    for k in half..out.len() {
+        out[k] = out[n - k].conj();
     }
 }
 
@@ -62,7 +66,7 @@ pub fn shift_phases(n: usize, d: f64, out: &mut [Amplitude]) {
 /// For a width of no pixels at all the Gaussian is a single pixel, and its transform 1.
 fn gaussian_axis(n: usize, fwhm: f64) -> Vec<f64> {
     let sigma = fwhm * FWHM_TO_SIGMA;
-    if !(sigma > 1e-3) {
+    if sigma.is_nan() || sigma <= 1e-3 {
         return vec![1.0; n];
     }
     // The transform of a sampled Gaussian is the continuous one with its aliases added (Poisson summation): exact, and without

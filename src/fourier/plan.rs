@@ -76,9 +76,12 @@ pub struct FftScratch {
     inner: Vec<Amplitude>,
 }
 
+/// Plans by their number of rows and columns.
+type Plans = HashMap<(usize, usize), Arc<Fft2>>;
+
 /// The plan for planes of `ny` rows and `nx` columns, made once per process and size.
 pub fn plan(ny: usize, nx: usize) -> Result<Arc<Fft2>, FourierError> {
-    static PLANS: OnceLock<Mutex<HashMap<(usize, usize), Arc<Fft2>>>> = OnceLock::new();
+    static PLANS: OnceLock<Mutex<Plans>> = OnceLock::new();
     let mut plans = PLANS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = plans.get(&(ny, nx)) {
         return Ok(found.clone());

@@ -43,7 +43,7 @@ impl Axis {
     }
 
     /// Ticks: (value, label; empty for a minor one).
-    fn ticks(&self, wanted: f64) -> Vec<(f64, String)> {
+    pub fn ticks(&self, wanted: f64) -> Vec<(f64, String)> {
         if self.log { self.log_ticks(wanted) } else { self.linear_ticks(wanted) }
     }
 
@@ -120,8 +120,9 @@ pub fn short(value: f64) -> String {
         return "\u{2013}".into();
     }
     if size >= 1e6 || (size > 0.0 && size < 1e-3) {
-        let exponent = size.log10().floor() as i32;
-        return format!("{}e{exponent}", number(value / 10_f64.powi(exponent), 1));
+        let text = format!("{value:.1e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text.as_str(), "0"));
+        return format!("{}e{exponent}", number(mantissa.parse().unwrap_or(value), 1));
     }
     let decimals = if size >= 100.0 || size == 0.0 {
         0
@@ -195,7 +196,7 @@ impl Plot {
     }
 
     /// The part of a paper segment inside the frame (Liang and Barsky 1984).
-    fn cut(&self, a: (f64, f64), b: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
+    pub fn cut(&self, a: (f64, f64), b: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
         for (p, q) in [
@@ -215,7 +216,7 @@ impl Plot {
             }
         }
         let inside = enter <= leave && a.0.is_finite() && b.0.is_finite() && a.1.is_finite() && b.1.is_finite();
-        inside.then(|| ((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
+        inside.then_some(((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
     }
 
     /// Frame, ticks on all four sides pointing inwards, tick labels, axis labels. To be drawn after the data.
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(short(0.01234), "0.012");
         assert_eq!(short(f64::NAN), "\u{2013}");
         assert_eq!(short(-2.5e7), "\u{2212}2.5e7");
+        assert_eq!(short(9.98e-5), "1.0e-4");
     }
 
     #[test]

@@ -161,6 +161,15 @@ impl Canvas {
         if points.len() < 2 {
             return Ok(());
         }
+        if let &[(ax, ay), (bx, by)] = points
+            && (ax == bx || ay == by)
+        {
+            // upright and level lines stay crisp as boxes
+            let half = 0.5 * width;
+            let grow = |a: f64, b: f64, flat: bool| if flat { (a - half, a + half) } else { (a.min(b), a.max(b)) };
+            let ((x0, x1), (y0, y1)) = (grow(ax, bx, ax == bx), grow(ay, by, ay == by));
+            return self.fill((x0, y0), (x1, y1), colour);
+        }
         let style = stroke(colour, 1.0, width);
         let points: Vec<(i32, i32)> = points.iter().map(|p| (fine(p.0), fine(p.1))).collect();
         self.backend().draw_path(points, &style).map_err(failed)
@@ -223,7 +232,11 @@ impl Canvas {
         colour: Rgb,
         width: f64,
     ) -> Result<(), PictureError> {
-        self.path(&[(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0), (x1, y0)], colour, width)
+        let half = 0.5 * width;
+        self.path(&[(x0 - half, y0), (x1 + half, y0)], colour, width)?;
+        self.path(&[(x0 - half, y1), (x1 + half, y1)], colour, width)?;
+        self.path(&[(x0, y0), (x0, y1)], colour, width)?;
+        self.path(&[(x1, y0), (x1, y1)], colour, width)
     }
 
     /// A panel of `nx` times `ny` cells, each one colour; row 0 at the bottom, as astronomers look at images.

@@ -38,18 +38,16 @@ pub const NIGHT: Scale = Scale(&[
     Rgb(252, 253, 191),
 ]);
 
-/// Purple to yellow through green, even in lightness; for quantities over the field.
+/// Light yellow to mid blue, pale enough for dark marks on it; for quantities over the field.
 pub const FIELD: Scale = Scale(&[
-    Rgb(68, 1, 84),
-    Rgb(72, 40, 120),
-    Rgb(62, 74, 137),
-    Rgb(49, 104, 142),
-    Rgb(38, 130, 142),
-    Rgb(31, 158, 137),
-    Rgb(53, 183, 121),
-    Rgb(110, 206, 88),
-    Rgb(181, 222, 43),
-    Rgb(253, 231, 37),
+    Rgb(255, 251, 219),
+    Rgb(240, 246, 196),
+    Rgb(214, 237, 186),
+    Rgb(178, 223, 188),
+    Rgb(142, 207, 194),
+    Rgb(112, 188, 200),
+    Rgb(100, 163, 199),
+    Rgb(104, 139, 192),
 ]);
 
 /// Blue through white to red; for differences from zero at 0.5.

@@ -67,6 +67,9 @@ fn errors(canvas: &mut Canvas, points: &[FluxPoint]) -> Result<(), PictureError>
     let running = running(points, relative);
     let mut band: Vec<(f64, f64)> = running.iter().map(|b| plot.clamped(b.snr, b.high).0).collect();
     band.extend(running.iter().rev().map(|b| plot.clamped(b.snr, b.low).0));
+    if band.len() >= 6 {
+        canvas.polygon(&band, Rgb::ORANGE, 0.22)?;
+    }
     for flagged in [true, false] {
         for p in points.iter().filter(|p| p.flagged == flagged) {
             let (at, outside) = plot.clamped(p.snr, relative(p));
@@ -74,9 +77,6 @@ fn errors(canvas: &mut Canvas, points: &[FluxPoint]) -> Result<(), PictureError>
             let (radius, opacity) = if outside { (1.5, 0.5) } else { (2.0, if flagged { 0.4 } else { 0.5 }) };
             canvas.disc(at, radius, colour, opacity)?;
         }
-    }
-    if band.len() >= 6 {
-        canvas.polygon(&band, Rgb::ORANGE, 0.22)?;
     }
     plot.line(canvas, &[(low, 0.0), (high, 0.0)], Rgb::INK, 1.0)?;
     let middle: Vec<(f64, f64)> = running.iter().map(|b| (b.snr, b.median)).collect();
@@ -164,7 +164,7 @@ fn pulls(canvas: &mut Canvas, points: &[FluxPoint]) -> Result<(), PictureError> 
         let small = Type::new(12.5, Rgb::INK);
         let lines = [
             format!("median {}", number(median, 2)),
-            format!("half width {}", number(0.5 * (high - low), 2)),
+            format!("\u{3c3} (16\u{2013}84%) {}", number(0.5 * (high - low), 2)),
             if outside > 0 { format!("{outside} outside") } else { String::new() },
         ];
         canvas.lines(at, lines.iter().map(|l| (l.as_str(), small)))?;

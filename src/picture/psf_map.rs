@@ -75,8 +75,9 @@ pub fn psf_map(map: &PsfMap) -> Result<Picture, PictureError> {
     let (wide, high) = if nx >= ny { (MAP, (MAP * ny / nx).max(180.0)) } else { ((MAP * nx / ny).max(180.0), MAP) };
     let (left, top) = (86.0, 92.0);
     let side = left + wide + 196.0;
-    let small = 0.5 * (MAP - 86.0);
-    let mut canvas = Canvas::new((side + 372.0) as u32, (top + MAP + 78.0) as u32)?;
+    let tall = high.max(470.0);
+    let small = 0.5 * (tall - 86.0);
+    let mut canvas = Canvas::new((side + 372.0) as u32, (top + tall + 100.0) as u32)?;
     canvas.text((24.0, 28.0), &map.exposure, TITLE, Anchor::Left)?;
     canvas.text((24.0, 54.0), &map.subtitle, Type::new(13.5, Rgb::GREY), Anchor::Left)?;
     let plot = Plot {
@@ -131,8 +132,12 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
     let typical = sizes.get(sizes.len() * 9 / 10).copied().unwrap_or(0.0).max(0.01);
     let length = 0.62 * plot.size.0 / columns as f64 / typical;
     for p in &map.grid {
-        whisker(canvas, plot, p, length, Rgb::WHITE, 1.6)?;
+        whisker(canvas, plot, p, length, Rgb::GREY, 2.2)?;
     }
+    // of the stars only the brightest third get whiskers: those of faint ones show noise
+    let mut mags: Vec<f64> = compared(map).map(|s| s.mag).filter(|m| m.is_finite()).collect();
+    mags.sort_by(f64::total_cmp);
+    let bright = mags.get(mags.len() / 3).copied().unwrap_or(f64::INFINITY);
     for star in &map.stars {
         let p = &star.measured;
         let at = plot.at(p.x + 1.0, p.y + 1.0);
@@ -144,8 +149,9 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
             StarStatus::Reserved => canvas.diamond(at, 4.5, Rgb::ORANGE)?,
             StarStatus::Rejected => canvas.cross(at, 3.0, Rgb(90, 20, 30), 1.0)?,
         }
-        if star.status != StarStatus::Rejected {
-            whisker(canvas, plot, p, length, Rgb::INK, 1.2)?;
+        if star.status != StarStatus::Rejected && star.mag <= bright {
+            let colour = if star.status == StarStatus::Reserved { Rgb(150, 62, 0) } else { Rgb::INK };
+            whisker(canvas, plot, p, length, colour, 1.3)?;
         }
     }
     plot.axes(canvas)?;
@@ -160,25 +166,20 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
     };
     canvas.cells((x, a.1), (x + 16.0, b.1), (1, 200), |_, r| FIELD.at(r as f64 / 199.0));
     canvas.frame((x, a.1), (x + 16.0, b.1), Rgb::INK, 1.0)?;
-    let decimals = (1.0 - (high - low).log10().floor()).clamp(0.0, 6.0) as usize;
-    for k in 0..=4 {
-        let value = low + (high - low) * f64::from(k) / 4.0;
-        canvas.text(
-            (x + 23.0, bar.at(0.5, value).1),
-            &format!("{}{unit}", number(value, decimals)),
-            TICK,
-            Anchor::Left,
-        )?;
+    for (value, label) in bar.y.ticks(plot.size.1 / 60.0).into_iter().filter(|t| !t.1.is_empty()) {
+        let level = bar.at(0.5, value).1;
+        canvas.path(&[(x + 16.0, level), (x + 20.0, level)], Rgb::INK, 1.0)?;
+        canvas.text((x + 25.0, level), &format!("{label}{unit}"), TICK, Anchor::Left)?;
     }
     canvas.text((x + 8.0, a.1 - 8.0), "FWHM", LABEL, Anchor::Bottom)?;
 
     // whisker scale and legend, below the map
     let mut at = (a.0, b.1 + 62.0);
     let shown = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005].into_iter().find(|e| *e <= typical * 1.3).unwrap_or(0.01);
-    canvas.path(&[at, (at.0 + shown * length, at.1)], Rgb::INK, 2.0)?;
+    canvas.path(&[at, (at.0 + shown * length, at.1)], Rgb::GREY, 2.2)?;
     at.0 += shown * length + 8.0;
-    canvas.text(at, &format!("ellipticity {shown}"), NOTE, Anchor::Left)?;
-    at.0 += 120.0;
+    canvas.text(at, &format!("model, ellipticity {shown}"), NOTE, Anchor::Left)?;
+    at.0 += 170.0;
     for (status, name) in
         [(StarStatus::Used, "used"), (StarStatus::Reserved, "reserved"), (StarStatus::Rejected, "rejected")]
     {
@@ -191,7 +192,12 @@ fn field(canvas: &mut Canvas, plot: &Plot, map: &PsfMap) -> Result<(), PictureEr
         canvas.text((at.0 + 10.0, at.1), &format!("{name} ({count})"), NOTE, Anchor::Left)?;
         at.0 += 112.0;
     }
-    Ok(())
+    canvas.text(
+        (plot.corner.0, b.1 + 82.0),
+        "thin whiskers: measured, brightest third of the stars",
+        NOTE,
+        Anchor::Left,
+    )
 }
 
 /// A headless arrow along the major axis, its length proportional to the ellipticity.
@@ -211,7 +217,10 @@ fn whisker(
     let (dx, dy) = (0.5 * length * e * angle.cos(), 0.5 * length * e * angle.sin());
     let (x, y) = plot.at(p.x + 1.0, p.y + 1.0);
     // y runs downward on paper
-    canvas.path(&[(x - dx, y + dy), (x + dx, y - dy)], colour, width)
+    match plot.cut((x - dx, y + dy), (x + dx, y - dy)) {
+        Some((a, b)) => canvas.path(&[a, b], colour, width),
+        None => Ok(()),
+    }
 }
 
 fn compared(map: &PsfMap) -> impl Iterator<Item = &StarPoint> {

@@ -54,7 +54,8 @@ pub struct SheetTexts {
 /// Picks `count` rows that show what the catalogue is like: spread evenly in log SNR from the brightest to 5, sound rows preferred.
 /// Returns indices, brightest first.
 pub fn choose_objects(rows: &[CatalogRow], count: usize) -> Vec<usize> {
-    let unsound = Flags::EDGE | Flags::TRUNCATED | Flags::SATURATED | Flags::FIT_FAILED | Flags::BAD_PIXELS;
+    let unsound =
+        Flags::EDGE | Flags::TRUNCATED | Flags::SATURATED | Flags::FIT_FAILED | Flags::BAD_PIXELS | Flags::NEGATIVE;
     let usable = |i: &usize| rows.get(*i).is_some_and(|r| r.snr > 0.0 && r.snr.is_finite() && r.stamp_size.is_some());
     let mut all: Vec<usize> = (0..rows.len()).filter(usable).collect();
     let sound: Vec<usize> = all
@@ -89,7 +90,7 @@ pub fn choose_objects(rows: &[CatalogRow], count: usize) -> Vec<usize> {
 const PANEL: f64 = 190.0;
 const GAP: f64 = 12.0;
 const LEFT: f64 = 236.0;
-const HEAD: f64 = 104.0;
+const HEAD: f64 = 116.0;
 const ROW: f64 = PANEL + 34.0;
 const FOOT: f64 = 30.0;
 
@@ -100,30 +101,42 @@ pub fn object_sheet(objects: &[SheetObject<'_>], texts: &SheetTexts) -> Result<P
     let mut canvas = Canvas::new(width as u32, height as u32)?;
     canvas.text((24.0, 30.0), &texts.exposure, Type::new(20.0, Rgb::INK).bold(), Anchor::Left)?;
     canvas.text((24.0, 56.0), &texts.subtitle, Type::new(13.5, Rgb::GREY), Anchor::Left)?;
-    let last = if texts.network.is_empty() { "no network" } else { texts.network.as_str() };
+    let last = if texts.network.is_empty() { "no network: as Tikhonov" } else { texts.network.as_str() };
     for (i, name) in ["observed", "PSF", "Tikhonov", last, "residual / noise"].into_iter().enumerate() {
         let x = LEFT + i as f64 * (PANEL + GAP) + 0.5 * PANEL;
         canvas.text((x, HEAD - 14.0), name, Type::new(14.5, Rgb::INK).bold(), Anchor::Centre)?;
+    }
+    // what is true of every row is said once
+    let common = objects.iter().map(|o| o.row.flags).reduce(|a, b| a & b).filter(|_| objects.len() > 1);
+    let common = common.unwrap_or_default();
+    if !common.is_empty() {
+        let words = format!("every object: {}", flag_names(common).replace(',', ", "));
+        canvas.text((24.0, 76.0), &words, Type::new(11.0, Rgb::ORANGE), Anchor::Left)?;
     }
     if objects.is_empty() {
         canvas.text((LEFT, HEAD + 40.0), "no objects to show", Type::new(14.0, Rgb::GREY), Anchor::Left)?;
     }
     for (k, object) in objects.iter().enumerate() {
         let y = HEAD + k as f64 * ROW;
-        describe(&mut canvas, y, object, texts)?;
+        describe(&mut canvas, y, object, common, texts)?;
         draw_row(&mut canvas, y, object, texts)?;
     }
     let unit = if texts.pixel_unit.is_empty() { String::new() } else { format!(", {} per pixel", texts.pixel_unit) };
     let note = format!(
-        "Under each panel: values at the dark and the light end{unit}; asinh stretch, residual linear. North as in the detector frame: row 1 at the bottom."
+        "Under each panel: values at the dark and the light end{unit}; asinh stretch, residual linear. Detector frame, first row at the bottom."
     );
-    let note = note.replace("North as in the detector frame: row 1", "Detector frame, first row");
     canvas.text((24.0, height - 18.0), &note, Type::new(11.5, Rgb::GREY), Anchor::Left)?;
     canvas.finish()
 }
 
 /// The words to the left of an object's panels.
-fn describe(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &SheetTexts) -> Result<(), PictureError> {
+fn describe(
+    canvas: &mut Canvas,
+    y: f64,
+    object: &SheetObject<'_>,
+    common: Flags,
+    texts: &SheetTexts,
+) -> Result<(), PictureError> {
     let row = object.row;
     let plain = Type::new(13.0, Rgb::INK);
     let grey = Type::new(12.0, Rgb::GREY);
@@ -141,7 +154,7 @@ fn describe(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &Sheet
     lines.push((format!("PSF FWHM {}{angle}", short(row.psf_fwhm)), grey));
     lines.push((format!("half-light radius {}{angle}", short(row.half_light_radius)), grey));
     lines.push((format!("\u{3bb} {}   \u{3c7}\u{b2}/\u{3bd} {:.2}", short(row.lambda), row.chi2_reduced), grey));
-    let flags = flag_names(row.flags);
+    let flags = flag_names(row.flags - common);
     let names: Vec<&str> = flags.split(',').filter(|n| !n.is_empty()).collect();
     let shown = 4;
     let warn = Type::new(10.5, Rgb::ORANGE);
@@ -153,7 +166,7 @@ fn describe(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &Sheet
     Ok(())
 }
 
-/// Limits of an image panel: two sigma below zero, brightest pixel of the part shown.
+/// Limits of an image panel: 1.5 sigma below zero to the brightest pixel of the part shown, at least 10 sigma so that noise stays dark.
 struct Limits {
     low: f64,
     high: f64,
@@ -163,7 +176,7 @@ struct Limits {
 fn limits(view: &View<'_>, sigma: f64) -> Limits {
     let peak = view.values().fold(f64::NEG_INFINITY, f64::max);
     let sigma = if sigma.is_finite() && sigma > 0.0 { sigma } else { peak.abs() * 0.02 };
-    Limits { low: -2.0 * sigma, high: peak.max(5.0 * sigma), soft: 3.0 * sigma }
+    Limits { low: -1.5 * sigma, high: peak.max(10.0 * sigma), soft: 3.0 * sigma }
 }
 
 /// A square part of a plane.
@@ -223,7 +236,7 @@ fn draw_row(canvas: &mut Canvas, y: f64, object: &SheetObject<'_>, texts: &Sheet
         } else {
             let l = match i {
                 0 => limits(view, sigma),
-                1 => Limits { low: 0.0, soft: 0.01 * limits(view, 0.0).high, ..limits(view, 0.0) },
+                1 => Limits { low: 0.0, soft: 0.03 * limits(view, 0.0).high, ..limits(view, 0.0) },
                 // Tikhonov and network on one scale, so that they compare
                 _ => {
                     let (t, d) = (limits(&views[2], object.noise_sigma), limits(&views[3], object.noise_sigma));

@@ -1,11 +1,11 @@
 //! Every object of a field, chunk by chunk: stamps and Tikhonov steps over all cores, one network call, measurements over all cores.
 
 use std::cell::RefCell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::object::{Measured, ObjectError, Prepared, measure, network_input, prepare_object};
+use super::object::{Measured, ObjectError, Prepared, measure, network_input, prepare_object, windowed};
 use super::row::{RowContext, add_measured, add_prepared, detected_row};
 use super::{Failure, Field, Inference, Stage, Timings};
 use crate::archive::ArchiveError;
@@ -55,11 +55,15 @@ pub fn deconvolve(
         let start = Instant::now();
         let prepared: Vec<Result<Prepared, ObjectError>> = chunk
             .par_iter()
-            .map(|&index| {
-                WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work))
-            })
+            .map(|&index| WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work)))
             .collect();
-        timings.add(Stage::Tikhonov, start.elapsed());
+        // Both happen in the same pass: the wall-clock time is shared out as the cores spent theirs.
+        let core_time =
+            |of: fn(&Prepared) -> Duration| prepared.iter().flatten().map(of).sum::<Duration>().as_secs_f64();
+        let cutting = core_time(|p| p.cutting) / core_time(|p| p.preparing).max(f64::MIN_POSITIVE);
+        let wall = start.elapsed();
+        timings.add(Stage::Stamp, wall.mul_f64(cutting.clamp(0.0, 1.0)));
+        timings.add(Stage::Tikhonov, wall.mul_f64(1.0 - cutting.clamp(0.0, 1.0)));
 
         let outputs = timings.measure(Stage::Network, || network_outputs(exposure, field, &prepared, inference))?;
 
@@ -70,7 +74,8 @@ pub fn deconvolve(
             .map(|(prepared, output)| {
                 let prepared = prepared.as_ref().ok()?;
                 let image = output.as_ref().unwrap_or(&prepared.deconvolved.image);
-                Some(WORKSPACE.with_borrow_mut(|work| measure(prepared, image, field.factor, settings, work)))
+                let image = windowed(image, prepared, field.factor);
+                Some(WORKSPACE.with_borrow_mut(|work| measure(prepared, &image, field.factor, settings, work)))
             })
             .collect();
         timings.add(Stage::Renorm, start.elapsed());
@@ -111,16 +116,13 @@ fn network_outputs(
 ) -> Result<Vec<Option<Plane>>, Failure> {
     let Some(inference) = inference else { return Ok(prepared.iter().map(|_| None).collect()) };
     let inputs = prepared.iter().flatten().map(|p| network_input(p, field.factor)).collect();
-    let answers =
-        inference.run(inputs).map_err(|error| Failure::new(&exposure.id, Stage::Network, &error))?;
+    let answers = inference.run(inputs).map_err(|error| Failure::new(&exposure.id, Stage::Network, &error))?;
     let mut answers = answers.into_iter();
     Ok(prepared
         .iter()
         .map(|p| {
             let answer = p.as_ref().ok().and_then(|_| answers.next())?;
-            answer
-                .inspect_err(|error| tracing::warn!(exposure = exposure.id, %error, "network refused an object"))
-                .ok()
+            answer.inspect_err(|error| tracing::warn!(exposure = exposure.id, %error, "network refused an object")).ok()
         })
         .collect())
 }

@@ -16,6 +16,8 @@ pub struct Given {
     pub positions: Option<Vec<CatalogPosition>>,
     /// A PSF model; with it no star is looked at.
     pub psf: Option<PsfModel>,
+    /// A PSF model to fall back on where too few stars are usable.
+    pub psf_fallback: Option<PsfModel>,
 }
 
 /// An exposure ready for its objects. All planes have the exposure's shape.
@@ -41,6 +43,8 @@ pub struct Field {
     pub psf_report: Option<PsfReport>,
     /// FWHM of the PSF at the image's centre, detector pixels.
     pub psf_fwhm: f64,
+    /// FWHM of the PSF over the image.
+    pub widths: WidthMap,
     /// Target pixels per detector pixel.
     pub factor: usize,
     /// Flags that every row of this exposure carries.
@@ -87,7 +91,7 @@ pub fn prepare(
                 saturation: exposure.saturation.map(|level| level - global_level),
                 gain: exposure.gain,
             };
-            psf::fit(&input, &settings.psf)
+            psf::fit_or(&input, &settings.psf, given.psf_fallback.as_ref())
                 .map(|PsfFit { model, stars, report }| (model, stars, Some(report)))
                 .map_err(|error| Failure::new(id, Stage::Psf, &error))
         }
@@ -118,6 +122,7 @@ pub fn prepare(
         sky_level: global_level,
         sky_sigma: global_rms,
         detections,
+        widths: WidthMap::new(&model, exposure.shape(), psf_fwhm),
         psf: model,
         stars,
         psf_report: report,
@@ -126,6 +131,41 @@ pub fn prepare(
         flags,
         notes,
     })
+}
+
+/// FWHM of the PSF on a coarse grid over the image: it is smooth, and costs more than a stamp's deconvolution to measure.
+#[derive(Debug, Clone)]
+pub struct WidthMap {
+    step: (f64, f64),
+    /// Detector pixels; axes (row = y, column = x).
+    values: ndarray::Array2<f64>,
+}
+
+impl WidthMap {
+    /// Points along each side.
+    const POINTS: usize = 9;
+
+    fn new(model: &PsfModel, (ny, nx): (usize, usize), fallback: f64) -> Self {
+        let step = ((nx as f64 - 1.0) / (Self::POINTS - 1) as f64, (ny as f64 - 1.0) / (Self::POINTS - 1) as f64);
+        let values = ndarray::Array2::from_shape_fn((Self::POINTS, Self::POINTS), |(j, i)| {
+            let width = model.fwhm(i as f64 * step.0, j as f64 * step.1);
+            if width.is_finite() { width } else { fallback }
+        });
+        Self { step, values }
+    }
+
+    /// Bilinear between the grid's points, detector pixels.
+    pub fn at(&self, x: f64, y: f64) -> f64 {
+        let place = |v: f64, step: f64| {
+            let v = (v / step).clamp(0.0, (Self::POINTS - 1) as f64);
+            let low = (v.floor() as usize).min(Self::POINTS - 2);
+            (low, v - low as f64)
+        };
+        let ((i, fx), (j, fy)) = (place(x, self.step.0), place(y, self.step.1));
+        let value = |j: usize, i: usize| self.values.get((j, i)).copied().unwrap_or(f64::NAN);
+        (value(j, i) * (1.0 - fx) + value(j, i + 1) * fx) * (1.0 - fy)
+            + (value(j + 1, i) * (1.0 - fx) + value(j + 1, i + 1) * fx) * fy
+    }
 }
 
 /// Sources found in the image, or measured at the given positions.

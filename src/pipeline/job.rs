@@ -1,7 +1,7 @@
 //! One exposure from its file to the archive.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::header::config_hash;
 use super::pictures::Pictures;
@@ -40,71 +40,76 @@ pub struct Done {
     pub truth: Option<TruthReport>,
 }
 
-/// The name under which an exposure is archived: known before it is read.
-pub fn archive_name(handle: &ExposureHandle) -> &str {
-    &handle.name
+/// The name of an exposure's folder, known before it is read: the file's stem and, where a file holds several exposures, the
+/// detector's name.
+pub fn archive_name(handle: &ExposureHandle) -> String {
+    let file = handle.image.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = [".gz", ".fz", ".fits", ".fit", ".fts"]
+        .iter()
+        .fold(file.as_str(), |name, ending| name.strip_suffix(ending).unwrap_or(name));
+    if handle.name.is_empty() { stem.to_string() } else { format!("{stem}-{}", handle.name) }
 }
 
 /// Whether an earlier run finished this exposure with the same program, configuration and network.
+///
+/// A folder that another file filled is not done.
 pub fn is_done(handle: &ExposureHandle, context: &Context) -> bool {
-    let paths = ExposurePaths::new(&context.settings.output.directory, archive_name(handle));
+    let paths = ExposurePaths::new(&context.settings.output.directory, &archive_name(handle));
     let wanted = CatalogHeader {
         config_hash: Some(config_hash(&context.settings)),
         network_sha: context.inference.as_ref().map(|i| i.identity().sha256.clone()),
         ..CatalogHeader::new(archive_name(handle))
     };
-    matches!(ExposureSummary::read(&paths), Ok(Some(summary)) if summary.stale(paths.folder(), &wanted).is_none())
+    let source = handle.image.path.display().to_string();
+    matches!(ExposureSummary::read(&paths), Ok(Some(summary))
+        if summary.header.source.as_deref() == Some(source.as_str()) && summary.stale(paths.folder(), &wanted).is_none())
 }
 
 /// Reads, processes and archives one exposure. Its folder gets the summary last: where that is, everything is.
 pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> {
     let settings = &context.settings;
     let mut timings = Timings::default();
-    let name = archive_name(handle).to_string();
+    let name = archive_name(handle);
     let exposure = timings.measure(Stage::Read, || {
         fits::read(handle, &settings.read).map_err(|error| Failure::new(&name, Stage::Read, &error))
     })?;
     let field = prepare(&exposure, &context.given, settings, &mut timings)?;
     let identity = context.inference.as_ref().map(Inference::identity);
     let source = handle.image.path.display().to_string();
-    let mut header = catalog_header(&exposure, &field, &source, identity, settings);
-    header.exposure.clone_from(&name);
+    let header = catalog_header(&exposure, &field, &source, identity, settings);
 
     let archived = |error: ArchiveError| Failure::new(&name, Stage::Archive, &error);
     let paths = ExposurePaths::new(&settings.output.directory, &name);
     paths.prepare().map_err(archived)?;
     let mut stamps = StampFiles::create(&paths, &header, &field, settings).map_err(archived)?;
     let mut pictures = Pictures::new(&field, settings);
-    let catalog = deconvolve(
-        &exposure,
-        &field,
-        header,
-        context.inference.as_ref(),
-        settings,
-        &mut timings,
-        &mut |object| {
+    let catalog =
+        deconvolve(&exposure, &field, header, context.inference.as_ref(), settings, &mut timings, &mut |object| {
             pictures.object(&object);
             stamps.put(&object)
-        },
-    )?;
+        })?;
 
-    let truth_file = context.truth.clone().or_else(|| TruthReport::beside(&handle.image.path));
-    let truth = match truth_file {
-        Some(file) => Some(TruthReport::compare(&file, &catalog).map_err(archived)?),
-        None => None,
-    };
+    let truth_file = context.truth.as_deref().unwrap_or(&handle.image.path);
+    let truth = TruthReport::compare(truth_file, &catalog).map_err(archived)?;
     let start = std::time::Instant::now();
     stamps.finish().map_err(archived)?;
     archive::write_catalog_parquet(&paths.catalog_parquet(), &catalog).map_err(archived)?;
     archive::write_catalog_fits(&paths.catalog_fits(), &catalog).map_err(archived)?;
+    if field.psf_report.is_some() {
+        fits::write_psf(&paths.psf_model(), &field.psf, &field.stars, field.psf_report.as_ref())
+            .map_err(|error| Failure::new(&name, Stage::Archive, &error))?;
+    }
     pictures.write(&paths, &exposure, &field, &catalog, truth.as_ref()).map_err(archived)?;
     timings.add(Stage::Archive, start.elapsed());
     let seconds: BTreeMap<String, f64> = timings.seconds().map(|(stage, s)| (stage.name().to_string(), s)).collect();
     let mut summary = ExposureSummary::new(&catalog, &paths, seconds).map_err(archived)?;
-    if let Some(truth) = &truth {
-        if let Ok(value) = serde_json::to_value(truth) {
-            summary.more.insert("truth".into(), value);
-        }
+    let memory: serde_json::Map<String, serde_json::Value> =
+        timings.peak_mib().map(|(stage, mib)| (stage.name().to_string(), mib.into())).collect();
+    summary.more.insert("peak_memory_mib".into(), memory.into());
+    if let Some(truth) = &truth
+        && let Ok(value) = serde_json::to_value(truth)
+    {
+        summary.more.insert("truth".into(), value);
     }
     summary.write(&paths).map_err(archived)?;
     Ok(Done { catalog, summary, paths, timings, truth })
@@ -171,9 +176,4 @@ impl StampFiles {
     fn finish(self) -> Result<(), ArchiveError> {
         self.files.into_values().try_for_each(StampFile::finish)
     }
-}
-
-/// The folder in which an exposure's outputs lie.
-pub fn folder_of(handle: &ExposureHandle, out: &Path) -> PathBuf {
-    ExposurePaths::new(out, archive_name(handle)).folder().to_path_buf()
 }

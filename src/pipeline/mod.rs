@@ -20,7 +20,7 @@ pub use failure::{Failure, Stage};
 pub use field::{Field, Given, prepare};
 pub use header::catalog_header;
 pub use inference::{Inference, InferenceError, NetworkIdentity};
-pub use job::{Context, Done, is_done, run};
+pub use job::{Context, Done, archive_name, is_done, run};
 pub use object::{Measured, ObjectError, Prepared};
 pub use timing::Timings;
 pub use truth::TruthReport;

@@ -1,5 +1,7 @@
 //! What is done for every object: stamp, Tikhonov step, amplitude, shape, residual tests.
 
+use std::time::{Duration, Instant};
+
 use ndarray::{Array2, s};
 
 use super::Field;
@@ -42,6 +44,10 @@ pub struct Prepared {
     pub psf_moments: Option<Moments>,
     /// The Tikhonov step's result.
     pub deconvolved: Deconvolved,
+    /// Time that cutting took on its core.
+    pub cutting: Duration,
+    /// Time that all of it took on its core.
+    pub preparing: Duration,
 }
 
 /// An object's final planes and numbers.
@@ -82,11 +88,13 @@ pub fn prepare_object(
         gain,
         detections: &field.detections,
     };
+    let start = Instant::now();
     let stamp = stamp::cut(&input, index, &settings.stamp)?;
+    let cutting = start.elapsed();
     let n = stamp.observed.nrows();
     let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
-    let psf_fwhm = field.psf_fwhm;
+    let psf_fwhm = field.widths.at(x, y);
     let middle = (psf.nrows() / 2) as f64;
     let start = MomentsSettings {
         start_sigma: (psf_fwhm * field.factor as f64 * FWHM_TO_SIGMA).max(0.7),
@@ -106,7 +114,7 @@ pub fn prepare_object(
         field.factor,
         &settings.deconv,
     )?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved })
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, cutting, preparing: start.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
@@ -128,6 +136,21 @@ pub fn network_input(prepared: &Prepared, factor: usize) -> NetworkInput {
         noise_sigma: prepared.deconvolved.noise_sigma,
         sky_sigma: prepared.stamp.sigma / (factor * factor) as f64,
     }
+}
+
+/// A deconvolved image within the object's reach, falling to 0 over half of that again. Beyond it there is only noise, or what a
+/// network left of it, which would count in the flux with the weight of the whole stamp.
+pub fn windowed(image: &Plane, prepared: &Prepared, factor: usize) -> Plane {
+    let centre = (image.nrows() / 2) as f64;
+    let inner = prepared.stamp.reach * factor as f64;
+    let width = (0.5 * inner).max(1.0);
+    let mut inside = image.clone();
+    for ((j, i), value) in inside.indexed_iter_mut() {
+        let out = ((i as f64 - centre).hypot(j as f64 - centre) - inner) / width;
+        let weight = 0.5 + 0.5 * (std::f64::consts::PI * out.clamp(0.0, 1.0)).cos();
+        *value = (weight * f64::from(*value)) as f32;
+    }
+    inside
 }
 
 /// Refits the amplitude of a deconvolved image to the observed pixels, measures it and tests what is left.
@@ -163,8 +186,7 @@ pub fn measure(
     let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
         .inspect_err(|error| flags |= error.flag())
         .ok();
-    let half_light =
-        moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+    let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
     if half_light.is_none() {
         flags |= Flags::SHAPE_FAILED;
     }
@@ -192,6 +214,9 @@ fn false_structure(
     const SCALE: usize = 3;
     let scales = crate::deconv::starlet::transform(image, SCALE).ok()?;
     let third = scales.details.get(SCALE - 1)?;
+    // A network's output is nearly free of noise outside the object: its own scatter there says nothing. The noise of the step
+    // before it is the least that a structure must stand out from.
+    let noise = crate::deconv::starlet::noise_levels(SCALE).ok()?.last()? * prepared.deconvolved.noise_sigma;
     let workspace = std::cell::RefCell::new(workspace);
     let reconvolve = |plane: &Plane| {
         workspace
@@ -199,5 +224,6 @@ fn false_structure(
             .forward_model(plane, &prepared.psf, prepared.stamp.centre, factor, settings.deconv.target_fwhm)
             .unwrap_or_else(|_| Plane::zeros(residual.dim()))
     };
-    photometry::false_structure(third, None, residual, &prepared.stamp.weight, &reconvolve, &settings.structure).ok()
+    photometry::false_structure(third, Some(noise), residual, &prepared.stamp.weight, &reconvolve, &settings.structure)
+        .ok()
 }

@@ -19,6 +19,9 @@ use crate::settings::Settings;
 /// FWHM of a Gaussian of unit sigma.
 const SIGMA_TO_FWHM: f64 = 2.354_820_045_030_949;
 
+/// Stars below this signal-to-noise ratio are drawn without a shape.
+const SHAPE_SNR: f64 = 50.0;
+
 /// Points along the longer side of the PSF map.
 const MAP_POINTS: usize = 12;
 
@@ -77,7 +80,10 @@ impl Pictures {
         if let Some(truth) = truth {
             let texts = FluxTexts {
                 exposure: catalog.header.exposure.clone(),
-                subtitle: format!("{} of {} true objects matched within 2 pixels", truth.matched, truth.true_objects),
+                subtitle: format!(
+                    "{} of {} true objects matched within 2 pixels",
+                    truth.report.matched, truth.report.truth
+                ),
             };
             save(&paths.flux(), picture::flux_against_truth(&truth.points, &texts))?;
         }
@@ -156,7 +162,7 @@ fn map(exposure: &Exposure, field: &Field, catalog: &Catalog) -> PsfMap {
         (0..count).map(|i| (i as f64 + 0.5) * side as f64 / count as f64 - 0.5).collect()
     };
     let (xs, ys) = (along(columns), along(rows));
-    let grid = ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))).map(|(x, y)| model_point(field, x, y)).collect();
+    let grid = ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))).map(|(x, y)| map_point(field, x, y)).collect();
     PsfMap {
         exposure: header.exposure.clone(),
         subtitle,
@@ -172,8 +178,7 @@ fn map(exposure: &Exposure, field: &Field, catalog: &Catalog) -> PsfMap {
 
 /// Adaptive moments' width as a FWHM, and shape: the same measure for stars and model.
 fn point(x: f64, y: f64, moments: Option<Moments>) -> PsfPoint {
-    let (fwhm, e1, e2) =
-        moments.map_or((f64::NAN, f64::NAN, f64::NAN), |m| (m.sigma() * SIGMA_TO_FWHM, m.e1, m.e2));
+    let (fwhm, e1, e2) = moments.map_or((f64::NAN, f64::NAN, f64::NAN), |m| (m.sigma() * SIGMA_TO_FWHM, m.e1, m.e2));
     PsfPoint { x, y, fwhm, e1, e2 }
 }
 
@@ -186,12 +191,18 @@ fn side(field: &Field) -> usize {
     2 * (3.0 * field.psf_fwhm).ceil() as usize + 1
 }
 
+/// The model at a place of the map: its width is the true FWHM.
+fn map_point(field: &Field, x: f64, y: f64) -> PsfPoint {
+    PsfPoint { fwhm: field.psf.fwhm(x, y), ..model_point(field, x, y) }
+}
+
 fn model_point(field: &Field, x: f64, y: f64) -> PsfPoint {
     let side = side(field);
     let centre = (side / 2) as f64;
-    let moments = field.psf.evaluate(x, y, side, 1).ok().and_then(|stamp| {
-        photometry::adaptive_moments(&stamp.image, None, None, (centre, centre), &start(field)).ok()
-    });
+    let moments =
+        field.psf.evaluate(x, y, side, 1).ok().and_then(|stamp| {
+            photometry::adaptive_moments(&stamp.image, None, None, (centre, centre), &start(field)).ok()
+        });
     point(x, y, moments)
 }
 
@@ -209,7 +220,10 @@ fn star_points(exposure: &Exposure, field: &Field) -> Vec<StarPoint> {
             let (x0, x1, y0, y1) = bounds.clip(columns, rows)?;
             let cut = field.subtracted.slice(ndarray::s![y0..y1, x0..x1]).to_owned();
             let centre = (star.x - x0 as f64, star.y - y0 as f64);
-            let moments = photometry::adaptive_moments(&cut, None, None, centre, &start(field)).ok();
+            // Shapes of faint stars are noise and would hide the field's pattern.
+            let moments = photometry::adaptive_moments(&cut, None, None, centre, &start(field))
+                .ok()
+                .filter(|_| star.snr >= SHAPE_SNR);
             Some(StarPoint {
                 measured: point(star.x, star.y, moments),
                 model: model_point(field, star.x, star.y),

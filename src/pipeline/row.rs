@@ -73,10 +73,10 @@ pub fn add_measured(row: &mut CatalogRow, measured: &Measured, network_ran: bool
     row.flux = measured.flux * context.flux_unit;
     row.flux_err = measured.flux_err * context.flux_unit;
     row.bias_correction = 1.0;
-    if let (Some(zero_point), true) = (context.zero_point, measured.flux.is_finite()) {
-        if let Some((mag, err)) = photometry::ab_magnitude(measured.flux, measured.flux_err, zero_point) {
-            (row.mag, row.mag_err) = (mag, err);
-        }
+    if let (Some(zero_point), true) = (context.zero_point, measured.flux.is_finite())
+        && let Some((mag, err)) = photometry::ab_magnitude(measured.flux, measured.flux_err, zero_point)
+    {
+        (row.mag, row.mag_err) = (mag, err);
     }
     if let Some(fit) = &measured.amplitude {
         (row.amplitude, row.amplitude_err) = (fit.alpha, fit.alpha_err);

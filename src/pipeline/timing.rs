@@ -1,4 +1,4 @@
-//! Seconds per stage.
+//! Seconds and memory per stage.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,8 @@ use super::Stage;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timings {
     spent: [Duration; Stage::ALL.len()],
+    /// Highest resident memory of the process up to the end of each stage, KiB; 0 where the system does not tell.
+    memory: [u64; Stage::ALL.len()],
 }
 
 impl Timings {
@@ -22,6 +24,12 @@ impl Timings {
     /// Adds a duration to a stage.
     pub fn add(&mut self, stage: Stage, spent: Duration) {
         self.spent[stage as usize] += spent;
+        self.memory[stage as usize] = peak_memory().unwrap_or(0);
+    }
+
+    /// (stage, highest resident memory of the process up to its end in MiB), where the system tells.
+    pub fn peak_mib(&self) -> impl Iterator<Item = (Stage, u64)> + '_ {
+        Stage::ALL.iter().map(|&stage| (stage, self.memory[stage as usize] / 1024)).filter(|(_, mib)| *mib > 0)
     }
 
     /// (stage, seconds) in order.
@@ -33,6 +41,12 @@ impl Timings {
     pub fn total(&self) -> f64 {
         self.spent.iter().map(Duration::as_secs_f64).sum()
     }
+}
+
+/// High-water mark of the process's resident memory, KiB (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The fit: candidates, a constant model, rising order with outlier rejection, classification of every candidate with
 //! the fitted PSF itself, residual, random field, validation.
 
+use super::classify::{Extent, ambiguous};
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
 use super::select::{Candidates, candidates, size_locus};
-use super::solve::{BETA_CENTRE, held_out_scores, joint_step, own_shape, with_nugget};
+use super::solve::{BETA_CENTRE, ResidualPrior, held_out_scores, joint_step, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
 use super::star::{Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
 use super::{PsfError, PsfInput, PsfModel, PsfSettings};
@@ -19,6 +20,10 @@ pub(super) struct Fitter<'a> {
     /// Median reduced chi-square of used stars: by how much the noise plane is off.
     pub(super) noise_scale: f64,
     pub(super) notes: Vec<String>,
+    /// Prior of the residual, once chosen.
+    pub(super) residual_prior: Option<ResidualPrior>,
+    /// The stars were listed: no selection by size.
+    pub(super) listed: bool,
     /// The fallback taken, in words.
     pub(super) fallback: Option<String>,
 }
@@ -103,6 +108,24 @@ impl Fitter<'_> {
         }
     }
 
+    /// Learns the residual sky's mean and scatter from the fainter half of the used stars (a bright star's wings pass for
+    /// sky while the model lacks them), so that afterwards the wings can be told from the sky.
+    fn learn_sky(&mut self, stars: &[Star]) {
+        let mut used: Vec<&Star> = stars.iter().filter(|s| s.status == StarStatus::Used).collect();
+        if used.len() < 8 {
+            return;
+        }
+        used.sort_by(|a, b| a.snr.total_cmp(&b.snr));
+        used.truncate(used.len().div_ceil(2).max(8));
+        let mut skies: Vec<f32> = used.iter().map(|s| s.sky_in_sigma.0 as f32).collect();
+        let mut errors: Vec<f32> = used.iter().map(|s| s.sky_in_sigma.1 as f32).collect();
+        let Some((mean, scatter)) = crate::image::stats::median_and_sigma(&skies) else { return };
+        skies.clear();
+        let error = crate::image::stats::median_in_place(&mut errors).unwrap_or(0.1);
+        let own = (scatter * scatter - 1.2 * error * error).max(0.0).sqrt();
+        self.weighting.sky_prior = (mean, own.clamp(0.02, 1.0));
+    }
+
     /// Raises or lowers the order to what held-out stars like best and the number of stars allows.
     pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
         let infos = self.informations(stars, false);
@@ -122,7 +145,9 @@ impl Fitter<'_> {
     pub(super) fn fit_smooth(&mut self, stars: &mut [Star]) {
         self.model.smooth = None;
         let infos = self.informations(stars, false);
-        let mut rows: Vec<((f64, f64), [f64; 3], [f64; 3])> = Vec::new();
+        /// Position, deviation of the core's three parameters, their variances.
+        type OwnShape = ((f64, f64), [f64; 3], [f64; 3]);
+        let mut rows: Vec<OwnShape> = Vec::new();
         for (k, info) in &infos {
             if let Some((d, c)) = own_shape(info) {
                 rows.push((
@@ -160,33 +185,59 @@ impl Fitter<'_> {
         }
     }
 
-    /// Tests every measurable candidate against the model: sharper, extended, misshapen, or not noise. Sets its status.
-    pub(super) fn classify(&self, stars: &mut [Star]) {
-        let limit = 3.0;
-        for star in stars.iter_mut() {
-            star.flux = if star.flux > 0.0 { star.flux } else { 0.0 };
-            let saved = (star.centre, star.flux, star.sky);
+    /// Tests every candidate near the locus (`window` in ln size) against the model: sharper, extended, misshapen, not
+    /// noise, or too faint to be told from a galaxy. Sets its status.
+    pub(super) fn classify(&self, stars: &mut [Star], window: (f64, f64)) {
+        let mut points = Vec::new();
+        for (k, star) in stars.iter_mut().enumerate() {
+            let ln_size = star.size.ln();
+            if !self.listed && (ln_size < window.0 || ln_size > window.1) {
+                let reason = if ln_size < window.0 { Rejection::TooSharp } else { Rejection::Extended };
+                star.status = StarStatus::Rejected(reason);
+                continue;
+            }
+            let saved = star.centre;
             let verdict = match self.information(star, false) {
-                None => Err(Rejection::Unmeasurable),
+                None => {
+                    (star.centre, star.flux, star.sky) = (saved, 0.0, 0.0);
+                    Err(Rejection::Unmeasurable)
+                }
                 Some(info) => {
                     star.chi2 = info.chi2 / info.pixels.saturating_sub(4).max(1) as f64;
-                    self.judge(star, &info, limit)
+                    let verdict = self.judge(star, &info);
+                    if matches!(verdict, Ok(()) | Err(Rejection::Extended))
+                        && let Some((d, c)) = own_shape(&info)
+                    {
+                        points.push(Extent {
+                            index: k,
+                            extension: d[0],
+                            sigma: self.error_of(0, c[0][0]),
+                            snr: star.snr,
+                        });
+                    }
+                    verdict
                 }
             };
             star.status = match verdict {
                 Ok(()) if star.reserved => StarStatus::Reserved,
                 Ok(()) => StarStatus::Used,
-                Err(reason) => {
-                    if reason == Rejection::Unmeasurable {
-                        (star.centre, star.flux, star.sky) = (saved.0, 0.0, 0.0);
-                    }
-                    StarStatus::Rejected(reason)
-                }
+                Err(reason) => StarStatus::Rejected(reason),
             };
+        }
+        let doubtful = if self.listed { Vec::new() } else { ambiguous(&points, self.settings.contamination) };
+        for k in doubtful {
+            if matches!(stars[k].status, StarStatus::Used | StarStatus::Reserved) {
+                stars[k].status = StarStatus::Rejected(Rejection::Ambiguous);
+            }
         }
     }
 
-    fn judge(&self, star: &Star, info: &Information, limit: f64) -> Result<(), Rejection> {
+    /// Expected error of a star's deviation in shape parameter `q`, given its variance from the pixel noise.
+    fn error_of(&self, q: usize, variance: f64) -> f64 {
+        (variance * self.noise_scale.max(1.0) + self.nugget[q] + 1e-6).sqrt()
+    }
+
+    fn judge(&self, star: &Star, info: &Information) -> Result<(), Rejection> {
         if !(star.snr >= self.settings.min_snr) {
             return Err(Rejection::Faint);
         }
@@ -194,8 +245,8 @@ impl Fitter<'_> {
             return Err(Rejection::ChiSquare);
         }
         let (d, c) = own_shape(info).ok_or(Rejection::Unmeasurable)?;
-        let z: Vec<f64> =
-            (0..3).map(|q| d[q] / (c[q][q] * self.noise_scale.max(1.0) + self.nugget[q] + 1e-6).sqrt()).collect();
+        let limit = 3.0;
+        let z: Vec<f64> = (0..3).map(|q| d[q] / self.error_of(q, c[q][q])).collect();
         if z[0] < -limit {
             return Err(Rejection::TooSharp);
         }
@@ -219,9 +270,10 @@ pub(super) fn run<'a>(
     input: &PsfInput<'_>,
     settings: &'a PsfSettings,
     given: Option<&PsfModel>,
+    listed: Option<&[(f64, f64)]>,
 ) -> Result<(Fitter<'a>, Candidates, Option<PsfModel>), PsfError> {
     let (ny, nx) = input.image.dim();
-    let mut found = candidates(input, settings);
+    let mut found = candidates(input, settings, listed);
     let domain = Domain::image(nx, ny);
     let mut fitter = Fitter {
         settings,
@@ -230,12 +282,14 @@ pub(super) fn run<'a>(
             model_error: settings.model_error,
             poisson: found.variance_slope,
             clip: 0.0,
-            sky_prior: 1.0,
+            sky_prior: (0.0, 1.0),
         },
         nugget: [2.5e-3; 3],
         noise_scale: 1.0,
         notes: Vec::new(),
+        residual_prior: None,
         fallback: None,
+        listed: listed.is_some(),
     };
     let fitted = fitter.fit_stars(&mut found.stars);
     for s in &found.stars {
@@ -284,7 +338,7 @@ impl Fitter<'_> {
         let window = (3.0 * width).clamp(0.1, 0.3);
         let min_snr = self.settings.min_snr;
         for s in stars.iter_mut() {
-            let near = (s.size.ln() - mode).abs() < window && s.distortion.0.hypot(s.distortion.1) < 0.4;
+            let near = self.listed || (s.size.ln() - mode).abs() < window && s.distortion.0.hypot(s.distortion.1) < 0.4;
             s.status = if near && s.snr > min_snr {
                 StarStatus::Used
             } else if s.snr <= min_snr {
@@ -302,12 +356,19 @@ impl Fitter<'_> {
             }
         }
         self.weighting.clip = 6.0;
+        if self.settings.residual {
+            // The bare core may be off by this much.
+            self.weighting.model_error = self.settings.model_error.max(0.03);
+        }
         for round in 0..4 {
             match self.core_step(stars) {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
-            self.classify(stars);
+            self.classify(stars, (mode - 0.6, mode + 1.0));
+            if round == 2 {
+                self.learn_sky(stars);
+            }
             if round == 1 {
                 reserve(stars, self.settings.reserved_fraction);
             }
@@ -318,9 +379,18 @@ impl Fitter<'_> {
                 return false;
             }
         }
+        if self.settings.residual && stars.iter().filter(|s| s.status == StarStatus::Used).count() >= 8 {
+            self.fit_residual(stars, 3);
+            self.weighting.model_error = self.settings.model_error;
+            let infos = self.informations(stars, false);
+            self.update_scatter(&infos);
+            self.classify(stars, (mode - 0.6, mode + 1.0));
+            self.fit_residual(stars, 2);
+        }
         if self.settings.smooth_residual {
             self.fit_smooth(stars);
         }
+        self.model.scatter = self.nugget.map(f64::sqrt);
         true
     }
 

@@ -1,5 +1,6 @@
 //! Point spread function: stars in, a spatially varying model out.
 
+mod classify;
 mod error;
 mod fit;
 mod kriging;
@@ -8,22 +9,25 @@ mod model;
 mod moments;
 mod native;
 mod profile;
+mod residual;
 mod select;
 mod settings;
 mod solve;
 mod spatial;
 mod star;
+mod tabulated;
 mod validate;
 
 pub use error::PsfError;
 pub use kriging::Kriging;
-pub use model::{PsfModel, PsfStamp};
+pub use model::{PsfModel, PsfStamp, PsfUncertainty};
 pub use moments::{Moments, adaptive_moments};
 pub use native::{NativeModel, Residual};
 pub use profile::{ResidualBasis, Shape};
 pub use settings::PsfSettings;
 pub use spatial::{Domain, legendre_terms, term_count};
 pub use star::{Rejection, StarStatus};
+pub use tabulated::{Tabulated, Variation, psfex_terms};
 pub use validate::{PsfReport, Quality, Residuals, RhoBin};
 
 use star::Star;
@@ -83,6 +87,17 @@ pub fn fit(input: &PsfInput<'_>, settings: &PsfSettings) -> Result<PsfFit, PsfEr
 
 /// As [`fit`], with a model to fall back on where too few stars are usable.
 pub fn fit_or(input: &PsfInput<'_>, settings: &PsfSettings, given: Option<&PsfModel>) -> Result<PsfFit, PsfError> {
+    fit_listed(input, settings, given, None)
+}
+
+/// As [`fit_or`], with the selection overridden: only sources within 2 pixels of a listed 0-based position are looked at,
+/// and those of them that can be measured are stars.
+pub fn fit_listed(
+    input: &PsfInput<'_>,
+    settings: &PsfSettings,
+    given: Option<&PsfModel>,
+    listed: Option<&[(f64, f64)]>,
+) -> Result<PsfFit, PsfError> {
     let shape = input.image.dim();
     if input.variance.dim() != shape || input.mask.dim() != shape || input.detections.segmentation.dim() != shape {
         return Err(PsfError::Input(format!(
@@ -93,7 +108,7 @@ pub fn fit_or(input: &PsfInput<'_>, settings: &PsfSettings, given: Option<&PsfMo
             input.detections.segmentation.dim()
         )));
     }
-    let (fitter, found, given) = fit::run(input, settings, given)?;
+    let (fitter, found, given) = fit::run(input, settings, given, listed)?;
     let mut stars: Vec<PsfStar> = found
         .verdicts
         .iter()

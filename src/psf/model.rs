@@ -1,7 +1,9 @@
 //! The PSF model that the rest of the program sees, whatever it was made from.
 
 use super::native::NativeModel;
-use super::{PsfError, adaptive_moments};
+use super::spatial::legendre_terms;
+use super::tabulated::{Tabulated, Variation, psfex_terms};
+use super::{Domain, PsfError, adaptive_moments, linalg};
 use crate::image::Plane;
 
 /// A PSF at a position: what evaluation returns.
@@ -13,21 +15,63 @@ pub struct PsfStamp {
     pub oversample: usize,
 }
 
+/// One-sigma uncertainty of a model at a position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PsfUncertainty {
+    /// Of the size, dT / T.
+    pub size: f64,
+    /// Of each component of the distortion.
+    pub ellipticity: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Kind {
+    Native(Box<NativeModel>),
+    Tabulated(Tabulated),
+}
+
 /// A spatially varying effective PSF.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PsfModel {
-    native: NativeModel,
+    kind: Kind,
 }
 
 impl PsfModel {
     /// Wraps a fitted model.
     pub fn from_native(native: NativeModel) -> Self {
-        Self { native }
+        Self { kind: Kind::Native(Box::new(native)) }
     }
 
-    /// The fitted model.
-    pub fn native(&self) -> &NativeModel {
-        &self.native
+    /// Wraps tabulated pixels; their number must match their size and variation.
+    pub fn from_table(table: Tabulated) -> Result<Self, PsfError> {
+        let count = match &table.variation {
+            Variation::Polynomial { degree, .. } => super::term_count(*degree),
+            Variation::Scattered(positions) => positions.len(),
+        };
+        let n = table.size.0 * table.size.1;
+        if n == 0 || count == 0 || table.images.len() != n * count {
+            return Err(PsfError::Model(format!(
+                "{} pixels do not make {count} images of {} x {}",
+                table.images.len(),
+                table.size.0,
+                table.size.1
+            )));
+        }
+        if !(table.step > 0.0 && table.step.is_finite()) {
+            return Err(PsfError::Model(format!("its sampling step is {}", table.step)));
+        }
+        if table.images.iter().any(|v| !v.is_finite()) {
+            return Err(PsfError::Model("it holds NaN or infinite pixels".into()));
+        }
+        Ok(Self { kind: Kind::Tabulated(table) })
+    }
+
+    /// The fitted model, if it is one.
+    pub fn native(&self) -> Option<&NativeModel> {
+        match &self.kind {
+            Kind::Native(n) => Some(n),
+            Kind::Tabulated(_) => None,
+        }
     }
 
     /// The effective PSF at 0-based detector position `(x, y)`, sampled `oversample` times finer than the detector's pixels
@@ -36,19 +80,41 @@ impl PsfModel {
         self.sample(x, y, size, oversample, true)
     }
 
-    /// As [`Self::evaluate`], with the detector's pixel response left out.
+    /// As [`Self::evaluate`], with the detector's pixel response left out: exactly for the parametric core, to second
+    /// order in the pixel's size for tabulated pixels and the residual.
     pub fn evaluate_without_pixel(&self, x: f64, y: f64, size: usize, oversample: usize) -> Result<PsfStamp, PsfError> {
         self.sample(x, y, size, oversample, false)
     }
 
     fn sample(&self, x: f64, y: f64, size: usize, oversample: usize, pixel: bool) -> Result<PsfStamp, PsfError> {
-        if size % 2 == 0 || oversample == 0 {
+        if size.is_multiple_of(2) || oversample == 0 {
             return Err(PsfError::Input(format!(
                 "a PSF stamp needs an odd size and an oversampling of at least 1, not {size} and {oversample}"
             )));
         }
-        let centre = self.native.centre_offset(x, y);
-        let values = self.native.render(x, y, size, oversample, pixel, (-centre.0, -centre.1));
+        if !(x.is_finite() && y.is_finite()) {
+            return Err(PsfError::Input(format!("a PSF was asked for at pixel ({x}, {y})")));
+        }
+        let values = match &self.kind {
+            Kind::Native(native) => {
+                let centre = native.centre_offset(x, y);
+                native.render(x, y, size, oversample, pixel, (-centre.0, -centre.1))
+            }
+            Kind::Tabulated(table) if pixel => table.render(x, y, size, oversample),
+            Kind::Tabulated(table) => {
+                // f - (1/24) laplacian f, the laplacian over one pixel.
+                let wide = table.render(x, y, size + 2 * oversample, oversample);
+                let (n, k) = (size + 2 * oversample, oversample);
+                (0..size * size)
+                    .map(|p| {
+                        let at = (p / size + k) * n + p % size + k;
+                        wide[at]
+                            - (wide[at + k] + wide[at - k] + wide[at + k * n] + wide[at - k * n] - 4.0 * wide[at])
+                                / 24.0
+                    })
+                    .collect()
+            }
+        };
         let sum: f64 = values.iter().sum();
         if !(sum.is_finite() && sum > 0.0) {
             return Err(PsfError::Model(format!("its sum at pixel ({x:.1}, {y:.1}) is {sum}")));
@@ -56,6 +122,84 @@ impl PsfModel {
         let image = Plane::from_shape_vec((size, size), values.iter().map(|v| (v / sum) as f32).collect())
             .map_err(|e| PsfError::Model(e.to_string()))?;
         Ok(PsfStamp { image, oversample })
+    }
+
+    /// Uncertainty of a fitted model at a 0-based position: from the polynomials' covariance and the scatter between stars
+    /// that they do not follow. `None` for given pixels.
+    pub fn uncertainty(&self, x: f64, y: f64) -> Option<PsfUncertainty> {
+        let native = self.native()?;
+        let t = legendre_terms(&native.domain, native.order, x, y);
+        let variance = |q: usize| -> f64 {
+            let c = &native.covariance[q];
+            let n = t.len();
+            let form: f64 = if c.len() == n * n {
+                (0..n).map(|i| t[i] * linalg::dot(&c[i * n..(i + 1) * n], &t)).sum()
+            } else {
+                0.0
+            };
+            form + native.scatter[q] * native.scatter[q]
+        };
+        // T ~ s^2, e ~ 2 g.
+        Some(PsfUncertainty { size: 2.0 * variance(0).sqrt(), ellipticity: 2.0 * variance(1).max(variance(2)).sqrt() })
+    }
+
+    /// The model as a PSFEx-like table: its images at `step` pixels per sample, as polynomials of `degree` over `domain`.
+    pub fn tabulate(&self, domain: &Domain, degree: usize, step: f64, side: usize) -> Result<Tabulated, PsfError> {
+        let Kind::Native(native) = &self.kind else {
+            return match &self.kind {
+                Kind::Tabulated(t) => Ok(t.clone()),
+                Kind::Native(_) => Err(PsfError::Model("not a table".into())),
+            };
+        };
+        let nodes = degree + 4;
+        let terms = super::term_count(degree);
+        let n = side * side;
+        let mut normal = vec![0.0; terms * terms];
+        let mut right = vec![vec![0.0; n]; terms];
+        for j in 0..nodes {
+            for i in 0..nodes {
+                // Chebyshev nodes keep the fit tight at the edges.
+                let at = |k: usize| -(std::f64::consts::PI * (k as f64 + 0.5) / nodes as f64).cos();
+                let (u, v) = (at(i), at(j));
+                let (x, y) = (domain.centre.0 + u * domain.half.0, domain.centre.1 + v * domain.half.1);
+                let centre = native.centre_offset(x, y);
+                let mut image = native.render_step(x, y, side, step, (-centre.0, -centre.1));
+                let sum: f64 = image.iter().sum::<f64>() * step * step;
+                image.iter_mut().for_each(|p| *p /= sum);
+                let t = psfex_terms(degree, u, v);
+                for a in 0..terms {
+                    for b in 0..terms {
+                        normal[a * terms + b] += t[a] * t[b];
+                    }
+                    for (r, p) in right[a].iter_mut().zip(&image) {
+                        *r += t[a] * p;
+                    }
+                }
+            }
+        }
+        let factor = linalg::Cholesky::new(terms, normal)
+            .ok_or_else(|| PsfError::Model("polynomial table is degenerate".into()))?;
+        let mut images = vec![0.0; n * terms];
+        let mut column = vec![0.0; terms];
+        for p in 0..n {
+            for (c, r) in column.iter_mut().zip(&right) {
+                *c = r[p];
+            }
+            factor.solve(&mut column);
+            for (a, c) in column.iter().enumerate() {
+                images[a * n + p] = *c;
+            }
+        }
+        Ok(Tabulated {
+            step,
+            size: (side, side),
+            images,
+            variation: Variation::Polynomial {
+                degree,
+                x: (domain.centre.0, domain.half.0),
+                y: (domain.centre.1, domain.half.1),
+            },
+        })
     }
 
     /// Full width at half maximum at a 0-based position, detector pixels: twice the radius at which the azimuthal mean of

@@ -25,6 +25,9 @@ impl Moments {
     }
 }
 
+/// Smallest variance of the weight along an axis, square pixels.
+const NARROWEST: f64 = 0.4;
+
 /// Adaptive moments of a row-major stamp of `nx` columns, from a starting centre and Gaussian sigma (pixels).
 /// Pixels whose `usable` is false are left out. `None` where the iteration leaves the stamp or does not converge.
 pub fn adaptive_moments(
@@ -38,7 +41,6 @@ pub fn adaptive_moments(
     let ny = pixels.len() / nx.max(1);
     let (mut cx, mut cy) = start;
     let (mut xx, mut yy, mut xy) = (sigma * sigma, sigma * sigma, 0.0);
-    let mut flux = 0.0;
     for iteration in 0..100 {
         let det = xx * yy - xy * xy;
         if !(det > 0.01 && xx < (nx * nx) as f64 && yy < (ny * ny) as f64) {
@@ -75,7 +77,9 @@ pub fn adaptive_moments(
         }
         // A Gaussian times its own weight has half its covariance and a quarter-shifted centroid: steps are doubled.
         let (mx, my) = (sums[1] / sums[0], sums[2] / sums[0]);
-        let (nxx, nyy, nxy) = (2.0 * sums[3] / sums[0], 2.0 * sums[4] / sums[0], 2.0 * sums[5] / sums[0]);
+        // Weights narrower than a pixel see one pixel only and collapse.
+        let floor = |v: f64| v.max(NARROWEST);
+        let (nxx, nyy, nxy) = (floor(2.0 * sums[3] / sums[0]), floor(2.0 * sums[4] / sums[0]), 2.0 * sums[5] / sums[0]);
         let change = (2.0 * mx.abs())
             .max(2.0 * my.abs())
             .max((nxx - xx).abs() / xx)
@@ -86,7 +90,7 @@ pub fn adaptive_moments(
         let limit = |new: f64, old: f64| new.clamp(0.4 * old, 2.5 * old);
         (xx, yy) = (limit(nxx, xx), limit(nyy, yy));
         xy = nxy.clamp(-0.95 * (xx * yy).sqrt(), 0.95 * (xx * yy).sqrt());
-        flux = 2.0 * sums[0];
+        let flux = 2.0 * sums[0];
         if (cx - start.0).abs() > 4.0 * sigma.max(1.0) || (cy - start.1).abs() > 4.0 * sigma.max(1.0) {
             return None;
         }
@@ -94,7 +98,6 @@ pub fn adaptive_moments(
             return Some(Moments { centre: (cx, cy), covariance: (xx, yy, xy), flux });
         }
     }
-    let _ = flux;
     None
 }
 

@@ -1,7 +1,7 @@
 //! stillair's own model: core parameters and residual coefficients as functions of position.
 
 use super::kriging::Kriging;
-use super::profile::{Frame, ResidualBasis, Shape, moffat_fwhm_ratio, pixel_nodes};
+use super::profile::{FAR, Frame, ResidualBasis, Shape, moffat_fwhm_ratio, pixel_nodes};
 use super::spatial::{Domain, legendre_terms, term_count};
 
 /// Residual of the effective PSF against the core: spline coefficients, one set per polynomial term.
@@ -121,9 +121,17 @@ impl NativeModel {
         pixel: bool,
         centre: (f64, f64),
     ) -> Vec<f64> {
+        self.sample(x, y, size, 1.0 / oversample as f64, pixel, centre)
+    }
+
+    /// As [`Self::render`] with the pixel response, at any step in pixels.
+    pub(super) fn render_step(&self, x: f64, y: f64, size: usize, step: f64, centre: (f64, f64)) -> Vec<f64> {
+        self.sample(x, y, size, step, true, centre)
+    }
+
+    fn sample(&self, x: f64, y: f64, size: usize, step: f64, pixel: bool, centre: (f64, f64)) -> Vec<f64> {
         let frame = Frame::new(&self.shape(x, y), self.beta);
         let residual = self.residual_at(x, y);
-        let step = 1.0 / oversample as f64;
         let half = (size / 2) as f64;
         let mut out = vec![0.0; size * size];
         let nodes = pixel_nodes(if pixel { frame.nodes } else { 1 });
@@ -134,14 +142,14 @@ impl NativeModel {
             let uy = (j as f64 - half) * step - centre.1;
             for i in 0..size {
                 let ux = (i as f64 - half) * step - centre.0;
-                let (cx, cy) = frame.to_core(ux, uy);
+                let (cx, cy) = frame.core_frame(ux, uy);
                 let r2 = cx * cx + cy * cy;
                 // Far from the centre the core is smooth on the scale of a pixel: one node does.
-                let nodes = if r2 > 25.0 { pixel_nodes(1) } else { nodes };
+                let nodes = if r2 > FAR { pixel_nodes(1) } else { nodes };
                 let mut v = 0.0;
                 for &(oy, wy) in nodes {
                     for &(ox, wx) in nodes {
-                        let (a, b) = frame.to_core(ux + ox, uy + oy);
+                        let (a, b) = frame.core_frame(ux + ox, uy + oy);
                         v += wx * wy * (-frame.beta * (1.0 + a * a + b * b).ln()).exp();
                     }
                 }
@@ -151,7 +159,7 @@ impl NativeModel {
                     let mut r = t.value(cx, cy);
                     if !pixel {
                         let at = |dx: f64, dy: f64| {
-                            let (a, b) = frame.to_core(ux + dx, uy + dy);
+                            let (a, b) = frame.core_frame(ux + dx, uy + dy);
                             t.value(a, b)
                         };
                         r -= (at(h, 0.0) + at(-h, 0.0) + at(0.0, h) + at(0.0, -h) - 4.0 * r) / 24.0;

@@ -49,6 +49,9 @@ pub(super) fn node_count(fwhm: f64) -> usize {
     }
 }
 
+/// Squared core-frame radius beyond which the core is smooth on the scale of a pixel: one node does.
+pub(super) const FAR: f64 = 10.0;
+
 /// Linear map from pixel offsets to the core frame, and the core's amplitude.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
@@ -95,17 +98,19 @@ impl Frame {
 
     /// Pixel offset to core frame.
     #[inline]
-    pub(super) fn to_core(&self, ux: f64, uy: f64) -> (f64, f64) {
+    pub(super) fn core_frame(&self, ux: f64, uy: f64) -> (f64, f64) {
         (self.a11 * ux + self.a12 * uy, self.a12 * ux + self.a22 * uy)
     }
 
     /// Core averaged over the pixel centred at offset (ux, uy), with derivatives.
     pub(super) fn core(&self, ux: f64, uy: f64) -> CoreValue {
         let mut out = CoreValue::default();
-        let nodes = pixel_nodes(self.nodes);
+        let (x, y) = self.core_frame(ux, uy);
+        // Far out the core is smooth on the scale of a pixel.
+        let nodes = pixel_nodes(if x * x + y * y > FAR { 1 } else { self.nodes });
         for &(oy, wy) in nodes {
             for &(ox, wx) in nodes {
-                let (x, y) = self.to_core(ux + ox, uy + oy);
+                let (x, y) = self.core_frame(ux + ox, uy + oy);
                 let q = 1.0 + x * x + y * y;
                 let ln_q = q.ln();
                 let v = wx * wy * self.amplitude * (-self.beta * ln_q).exp();

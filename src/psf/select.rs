@@ -16,7 +16,7 @@ pub(super) struct Candidates {
 }
 
 /// Measures every source that flags, edge and masks allow.
-pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings) -> Candidates {
+pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings, listed: Option<&[(f64, f64)]>) -> Candidates {
     let sources = &input.detections.sources;
     let mut verdicts = vec![StarStatus::Rejected(Rejection::Faint); sources.len()];
     let mut stars = Vec::new();
@@ -24,6 +24,10 @@ pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings) -> Candid
     let half = ((4.0 * fwhm).ceil() as usize).clamp(8, 40);
     let slope = variance_slope(input);
     for (index, s) in sources.iter().enumerate() {
+        if listed.is_some_and(|l| !l.iter().any(|p| (p.0 - s.x).powi(2) + (p.1 - s.y).powi(2) < 4.0)) {
+            verdicts[index] = StarStatus::Rejected(Rejection::NotListed);
+            continue;
+        }
         if !(s.flux > 0.5 * settings.min_snr * s.flux_err && s.flux.is_finite() && s.x.is_finite() && s.y.is_finite()) {
             continue;
         }
@@ -217,6 +221,7 @@ pub(super) fn cut(
         flux: 0.0,
         centre: (m.centre.0 - half as f64, m.centre.1 - half as f64),
         sky: 0.0,
+        sky_in_sigma: (0.0, 1.0),
         snr,
         chi2: 0.0,
         size: m.size(),
@@ -226,41 +231,56 @@ pub(super) fn cut(
     })
 }
 
-/// The star locus in ln T: (centre, width). The smallest dense peak of the sizes of round, bright candidates.
+/// A bright candidate in the space where stars crowd: ln T, e1, e2; and its weight.
+struct Point {
+    ln_size: f64,
+    e: (f64, f64),
+    weight: f64,
+}
+
+/// The star locus in ln T: (centre, width). Stars have one size and one shape, galaxies many: the locus is the smallest
+/// dense knot of bright candidates in (ln T, e1, e2).
 pub(super) fn size_locus(stars: &[Star]) -> Option<(f64, f64)> {
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for floor in [40.0, 20.0, 0.0] {
-        points = stars
-            .iter()
-            .filter(|s| s.snr > floor && s.status == StarStatus::Used && s.distortion.0.hypot(s.distortion.1) < 0.4)
-            .map(|s| (s.size.ln(), (s.snr / 10.0).max(1.2).ln()))
-            .collect();
-        if points.len() >= 20 {
-            break;
-        }
-    }
-    if points.is_empty() {
-        return None;
-    }
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let bandwidth = 0.06;
-    let density =
-        |x: f64| -> f64 { points.iter().map(|(p, w)| w * (-0.5 * ((p - x) / bandwidth).powi(2)).exp()).sum() };
-    let (low, high) = (points[0].0 - 0.2, points[points.len() - 1].0 + 0.2);
-    let count = (((high - low) / (0.3 * bandwidth)).ceil() as usize).clamp(3, 4000);
-    let grid: Vec<(f64, f64)> = (0..count)
-        .map(|k| {
-            let x = low + (high - low) * k as f64 / (count - 1) as f64;
-            (x, density(x))
+    const SMALLEST: f64 = 0.85; // square pixels: sharper things are single pixels
+    const BRIGHTEST: usize = 300;
+    let mut bright: Vec<&Star> = stars
+        .iter()
+        .filter(|s| s.status == StarStatus::Used && s.size > SMALLEST && s.distortion.0.hypot(s.distortion.1) < 0.4)
+        .collect();
+    bright.sort_by(|a, b| b.snr.total_cmp(&a.snr).then(a.source.cmp(&b.source)));
+    bright.truncate(BRIGHTEST);
+    let mut points: Vec<Point> = bright
+        .iter()
+        .map(|s| Point { ln_size: s.size.ln(), e: s.distortion, weight: s.snr.clamp(1.0, 500.0).powf(0.75) })
+        .collect();
+    points.sort_by(|a, b| a.ln_size.total_cmp(&b.ln_size));
+    let (width_t, width_e) = (0.08, 0.08);
+    let density: Vec<f64> = points
+        .iter()
+        .map(|p| {
+            points
+                .iter()
+                .map(|q| {
+                    let d = ((p.ln_size - q.ln_size) / width_t).powi(2)
+                        + ((p.e.0 - q.e.0) / width_e).powi(2)
+                        + ((p.e.1 - q.e.1) / width_e).powi(2);
+                    if d < 20.0 { q.weight * (-0.5 * d).exp() } else { 0.0 }
+                })
+                .sum()
         })
         .collect();
-    let highest = grid.iter().map(|g| g.1).fold(0.0, f64::max);
-    let peak = (1..count - 1)
-        .find(|&k| grid[k].1 >= grid[k - 1].1 && grid[k].1 > grid[k + 1].1 && grid[k].1 > 0.45 * highest)?;
-    let mode = grid[peak].0;
+    let highest = density.iter().copied().fold(0.0, f64::max);
+    let peak = (0..points.len()).find(|&k| {
+        density[k] > 0.45 * highest
+            && points
+                .iter()
+                .zip(&density)
+                .all(|(q, d)| (q.ln_size - points[k].ln_size).abs() > 0.12 || *d <= density[k])
+    })?;
+    let mode = points[peak].ln_size;
     // Width from the lower side, where there are no galaxies.
     let mut below: Vec<f32> =
-        points.iter().filter(|p| p.0 <= mode && p.0 > mode - 0.6).map(|p| (mode - p.0) as f32).collect();
+        points.iter().map(|p| p.ln_size).filter(|v| *v <= mode && *v > mode - 0.5).map(|v| (mode - v) as f32).collect();
     let width = crate::image::stats::median_in_place(&mut below).unwrap_or(0.05) * crate::image::stats::MAD_TO_SIGMA;
     Some((mode, width.clamp(0.02, 0.12)))
 }

@@ -6,6 +6,8 @@
 pub struct PsfSettings {
     /// Smallest signal-to-noise ratio (fitted flux over its error) of a star.
     pub min_snr: f64,
+    /// Largest expected share of galaxies among the selected stars, 0..1.
+    pub contamination: f64,
     /// Share of the selected stars kept out of the fit and used to score it, 0..0.5.
     pub reserved_fraction: f64,
     /// Highest total order of the spatial polynomials.
@@ -20,6 +22,12 @@ pub struct PsfSettings {
     pub model_error: f64,
     /// Pixels above this share of the saturation level are taken as non-linear.
     pub linear_fraction: f64,
+    /// Whether a super-resolved residual is fitted on top of the parametric core, where it pays.
+    pub residual: bool,
+    /// Highest total order of the residual's spatial variation.
+    pub residual_order: usize,
+    /// Highest angular frequency of the residual, at most 8.
+    pub residual_m_max: usize,
     /// Whether a smooth random field follows what the polynomial cannot.
     pub smooth_residual: bool,
     /// Largest |mean reserved dT/T| for quality "good" (dimensionless).
@@ -40,13 +48,17 @@ impl Default for PsfSettings {
     fn default() -> Self {
         Self {
             min_snr: 20.0,
+            contamination: 0.015,
             reserved_fraction: 0.2,
             max_order: 4,
-            stars_per_term: 4.0,
+            stars_per_term: 1.8,
             min_stars: 3,
             fit_radius_fwhm: 4.0,
             model_error: 0.005,
             linear_fraction: 0.8,
+            residual: true,
+            residual_order: 3,
+            residual_m_max: 5,
             smooth_residual: true,
             good_size_residual: 0.01,
             failed_size_residual: 0.1,

@@ -66,7 +66,13 @@ pub(super) struct ResidualPrior {
     pub(super) function: Vec<f64>,
     /// One factor per polynomial term.
     pub(super) term: Vec<f64>,
+    /// Projections of the functions on flux, centre and shape of the core (`basis.len()` each): the residual of every
+    /// polynomial term is kept orthogonal to these, so that nothing is described twice.
+    pub(super) tangent: Vec<Vec<f64>>,
 }
+
+/// Precision with which the residual is kept orthogonal to the core's tangent space.
+const TANGENT_PRECISION: f64 = 1e6;
 
 /// Solves for the step of all parameters; applies it to the model. Returns the shape coefficients' covariance.
 pub(super) fn joint_step(
@@ -143,7 +149,22 @@ pub(super) fn joint_step(
     a[shape_n * n + shape_n] += 1.0 / (BETA_SIGMA * BETA_SIGMA);
     b[shape_n] -= (model.beta - BETA_CENTRE) / (BETA_SIGMA * BETA_SIGMA);
     if let (Some(p), Some(r)) = (prior, &model.residual) {
+        // The residual takes over from the exponent, which is held.
+        a[shape_n * n + shape_n] *= 1e8;
+        b[shape_n] = 0.0;
         for i in 0..rt {
+            let set = &r.coefficients[i * k..(i + 1) * k];
+            for v in &p.tangent {
+                let now = super::linalg::dot(v, set);
+                for c in 0..k {
+                    let row = shape_n + 1 + i * k + c;
+                    b[row] -= TANGENT_PRECISION * v[c] * now;
+                    let target = &mut a[row * n + shape_n + 1 + i * k..row * n + shape_n + 1 + i * k + k];
+                    for (x, w) in target.iter_mut().zip(v) {
+                        *x += TANGENT_PRECISION * v[c] * w;
+                    }
+                }
+            }
             for c in 0..k {
                 let row = shape_n + 1 + i * k + c;
                 let precision = p.function[c] * p.term[i];
@@ -158,9 +179,8 @@ pub(super) fn joint_step(
     let wild = b[0].abs().max(b[nt].abs()).max(b[2 * nt].abs()) / 0.25;
     let damp = 1.0 / wild.max(b[shape_n].abs() / 0.7).max(1.0);
     for q in 0..3 {
-        let bound = if q == 0 { 1.0 } else { 1.0 };
         for i in 0..nt {
-            model.core[q][i] += bound * damp * b[q * nt + i];
+            model.core[q][i] += damp * b[q * nt + i];
         }
     }
     model.beta = (model.beta + damp * b[shape_n]).clamp(1.3, 12.0);

@@ -32,6 +32,8 @@ pub enum Rejection {
     TooSharp,
     /// More extended than the PSF: a galaxy or blend.
     Extended,
+    /// Too faint to be told from a small galaxy.
+    Ambiguous,
     /// Shape unlike the PSF at its position.
     Shape,
     /// Residuals against the PSF are not noise.
@@ -42,7 +44,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Faint,
         Self::Saturated,
         Self::Edge,
@@ -51,6 +53,7 @@ impl Rejection {
         Self::Unmeasurable,
         Self::TooSharp,
         Self::Extended,
+        Self::Ambiguous,
         Self::Shape,
         Self::ChiSquare,
         Self::NotListed,
@@ -67,6 +70,7 @@ impl Rejection {
             Self::Unmeasurable => "unmeasurable",
             Self::TooSharp => "too_sharp",
             Self::Extended => "extended",
+            Self::Ambiguous => "ambiguous",
             Self::Shape => "shape",
             Self::ChiSquare => "chi_square",
             Self::NotListed => "not_listed",
@@ -92,6 +96,8 @@ pub(super) struct Star {
     pub(super) centre: (f64, f64),
     /// Fitted residual sky, image units per pixel.
     pub(super) sky: f64,
+    /// Fitted residual sky in units of the pixel noise, and its error.
+    pub(super) sky_in_sigma: (f64, f64),
     /// Signal-to-noise ratio of the fitted flux.
     pub(super) snr: f64,
     /// Reduced chi-square against the model.
@@ -130,8 +136,8 @@ pub(super) struct Weighting {
     pub(super) poisson: f64,
     /// Pixels further than this many sigma above the model are left out (0: none).
     pub(super) clip: f64,
-    /// Prior sigma of a star's residual sky in units of the pixel noise.
-    pub(super) sky_prior: f64,
+    /// Prior mean and sigma of a star's residual sky in units of the pixel noise.
+    pub(super) sky_prior: (f64, f64),
 }
 
 /// Gauss-Newton information of one star about the PSF's parameters, its own flux, centre and sky marginalised.
@@ -166,20 +172,17 @@ pub(super) fn linearise(
     weighting: &Weighting,
     columns: bool,
 ) -> Option<Information> {
+    // A new star's own parameters settle in a few steps; a known one needs a single pass, whose step serves the next.
+    let steps = if star.flux > 0.0 { 1 } else { 3 };
     let mut info = None;
-    // The star's own parameters settle in a few steps; the last one returns the information.
-    for step in 0..3 {
-        let last = step == 2;
-        let (i, own) = accumulate(star, model, weighting, columns && last)?;
-        let limit = 0.5;
-        if !last {
-            star.flux += own[0];
-            star.centre.0 += own[1].clamp(-limit, limit);
-            star.centre.1 += own[2].clamp(-limit, limit);
-            star.sky += own[3];
-            if !(star.flux.is_finite() && star.flux > 0.0 && star.centre.0.abs() < 3.0 && star.centre.1.abs() < 3.0) {
-                return None;
-            }
+    for step in 0..steps {
+        let (i, own) = accumulate(star, model, weighting, columns && step + 1 == steps)?;
+        star.flux += own[0];
+        star.centre.0 += own[1].clamp(-0.5, 0.5);
+        star.centre.1 += own[2].clamp(-0.5, 0.5);
+        star.sky += own[3];
+        if !(star.flux.is_finite() && star.flux > 0.0 && star.centre.0.abs() < 3.0 && star.centre.1.abs() < 3.0) {
+            return None;
         }
         info = Some(i);
     }
@@ -205,7 +208,7 @@ fn accumulate(
     let half = star.half as f64;
     let flux = star.flux;
     let mut block = vec![0.0f64; 4 * angular.max(1)];
-    let mut noise = 0.0;
+    let (mut noise, mut matched) = (0.0, 0.0);
     let first_pass = flux <= 0.0;
     for j in 0..side {
         let uy = j as f64 - half - star.centre.1;
@@ -217,7 +220,7 @@ fn accumulate(
             }
             let ux = i as f64 - half - star.centre.0;
             let core = frame.core(ux, uy);
-            let (x, y) = frame.to_core(ux, uy);
+            let (x, y) = frame.core_frame(ux, uy);
             let at = basis.as_ref().and_then(|b| b.at(x, y, frame.amplitude));
             let (mut value, mut gx, mut gy) = (core.value, core.grad.0, core.grad.1);
             let (mut radial, mut plus, mut cross) = (core.radial, core.plus, core.cross);
@@ -245,6 +248,7 @@ fn accumulate(
             let w = 1.0 / variance;
             pixels += 1;
             noise += base;
+            matched += value * value / (base + weighting.poisson * expected);
             chi2 += w * r * r;
             let scale = if first_pass { 1.0 } else { flux };
             let head = [
@@ -269,8 +273,8 @@ fn accumulate(
                 && let (Some(b), Some(v)) = (basis.as_ref(), &at)
             {
                 let count = (b.radial - v.first).min(4) * angular;
-                for k in 0..count {
-                    block[k] = scale * v.radial[k / angular] * v.angular[k % angular];
+                for (k, value) in block.iter_mut().enumerate().take(count) {
+                    *value = scale * v.radial[k / angular] * v.angular[k % angular];
                 }
                 let start = HEAD + v.first * angular;
                 for k in 0..count {
@@ -290,9 +294,10 @@ fn accumulate(
     if pixels < 12 {
         return None;
     }
-    let sky_prior = weighting.sky_prior * (noise / pixels as f64).sqrt();
+    let unit = (noise / pixels as f64).sqrt();
+    let sky_prior = weighting.sky_prior.1 * unit;
     matrix[3 * n + 3] += 1.0 / (sky_prior * sky_prior);
-    right[3] -= star.sky / (sky_prior * sky_prior);
+    right[3] -= (star.sky - weighting.sky_prior.0 * unit) / (sky_prior * sky_prior);
     if first_pass {
         // No flux yet: flux and sky alone.
         let (a, b, c) = (matrix[0], matrix[3 * n], matrix[3 * n + 3]);
@@ -303,8 +308,9 @@ fn accumulate(
         let own = [(c * right[0] - b * right[3]) / det, 0.0, 0.0, (a * right[3] - b * right[0]) / det];
         return Some((Information { n: 0, fisher: vec![], score: vec![], chi2, pixels, clipped_core }, own));
     }
-    // Keep the centre from running when the star is barely there.
-    eliminate(n, &mut matrix, &mut right, star, chi2, pixels, clipped_core)
+    star.snr = flux * matched.sqrt();
+    star.sky_in_sigma = (star.sky / unit, 1.0 / (matrix[3 * n + 3].sqrt() * unit));
+    eliminate(n, &mut matrix, &mut right, chi2, pixels, clipped_core)
 }
 
 /// Schur complement on the first four columns.
@@ -313,7 +319,6 @@ fn eliminate(
     n: usize,
     matrix: &mut [f64],
     right: &mut [f64],
-    star: &mut Star,
     chi2: f64,
     pixels: usize,
     clipped_core: usize,
@@ -324,9 +329,6 @@ fn eliminate(
     }
     let factor = super::linalg::Cholesky::new(NUISANCE, own_matrix)?;
     let mut own = [right[0], right[1], right[2], right[3]];
-    let mut unit = [1.0, 0.0, 0.0, 0.0];
-    factor.solve(&mut unit);
-    star.snr = star.flux / unit[0].sqrt();
     let mut half_own = own;
     factor.forward(&mut half_own);
     let chi2 = chi2 - half_own.iter().map(|v| v * v).sum::<f64>();

@@ -5,8 +5,9 @@ use std::f64::consts::{PI, TAU};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
+use super::grid::Grid;
 use super::optics::Optics;
-use super::psf::Psf;
+use super::psf::{self, Psf};
 use super::scene::{Component, Scene};
 use super::sersic;
 use super::spiral::PITCHES;
@@ -232,10 +233,22 @@ fn normalised(scene: Scene) -> Scene {
     if flux > 0.0 { scene.scaled(1.0 / flux) } else { scene }
 }
 
-/// A PSF whose effective FWHM is near `fwhm` pixels: Moffat, Kolmogorov-like, two Moffats, or telescope times atmosphere.
+/// A PSF whose effective FWHM is `fwhm` pixels (to a few per cent): Moffat, Kolmogorov-like, two Moffats, or telescope times atmosphere.
 pub fn psf(rng: &mut impl Rng, fwhm: f64) -> Psf {
-    // the pixel adds 1/12 px^2 to the variance along each axis: 0.46 px^2 in squared FWHM
-    let width = (fwhm * fwhm - 0.46).max(0.5).sqrt();
+    let raw = raw_psf(rng, fwhm);
+    let grid = Grid::new(((10.0 * fwhm) as usize).max(32), raw.cut(1e-4), 1);
+    let got = psf::fwhm(&raw.effective_spectrum(grid));
+    // the pixel's part of the width does not scale
+    let pixel = PIXEL_FWHM2;
+    let factor = ((fwhm * fwhm - pixel).max(0.5) / (got * got - pixel).max(0.5)).sqrt();
+    raw.scaled(factor.clamp(0.5, 1.5))
+}
+
+/// A pixel adds 1/12 px^2 to the variance along each axis: in squared FWHM, 8 ln 2 / 12.
+const PIXEL_FWHM2: f64 = 0.462;
+
+fn raw_psf(rng: &mut impl Rng, fwhm: f64) -> Psf {
+    let width = (fwhm * fwhm - PIXEL_FWHM2).max(0.5).sqrt();
     let shear = psf_shear(rng, 0.15);
     match rng.random_range(0..20u32) {
         0..10 => Psf::moffat(width, uniform(rng, 2.5, 5.0), shear),
@@ -290,7 +303,7 @@ mod tests {
             let (scene, kind) = galaxy(&mut rng, radius);
             assert!((scene.flux() - 1.0).abs() < 1e-9);
             let r = scene.half_light_radius();
-            assert!(r > 0.3 * radius && r < 3.0 * radius, "{kind:?}: {r} for {radius}");
+            assert!(r > 0.12 * radius && r < 3.0 * radius, "{kind:?}: {r} for {radius}");
             kinds.insert(kind.name());
         }
         assert_eq!(kinds.len(), 4);

@@ -4,8 +4,13 @@
 //! same object can be had as the detector sees it (convolved with the effective PSF, at any sub-pixel position) and as the target
 //! Gaussian sees it (the truth). The room is pure: random numbers come from the caller's seed, threads from the caller.
 
+pub mod detector;
 pub mod draw;
+pub mod exposure;
+pub mod field;
 pub mod grid;
+pub mod inject;
+pub mod instrument;
 pub mod optics;
 pub mod psf;
 pub mod scene;
@@ -15,7 +20,10 @@ pub mod spiral;
 pub mod stamps;
 pub mod table;
 
+pub use exposure::{ExposureSettings, Plan};
 pub use grid::Renderer;
+pub use inject::inject;
+pub use instrument::Layout;
 pub use psf::Psf;
 pub use scene::{Component, Scene};
 pub use table::Shear;

@@ -1,6 +1,7 @@
 //! The telescope: an annular pupil with low-order aberrations, as an optical transfer function (OTF).
 
 use std::f64::consts::{PI, TAU};
+use std::sync::Arc;
 
 use num_complex::{Complex32, Complex64};
 use rustfft::FftPlanner;
@@ -37,7 +38,7 @@ pub struct Otf {
     step: f64,
     /// Lattice points run from -reach to reach along both axes, row by row of kx.
     reach: usize,
-    values: Vec<Complex32>,
+    values: Arc<[Complex32]>,
 }
 
 impl Optics {
@@ -136,7 +137,7 @@ impl Optics {
                 values.push(Complex32::new(v.re as f32, v.im as f32));
             }
         }
-        Otf { step: self.cutoff / ACROSS as f64, reach, values }
+        Otf { step: self.cutoff / ACROSS as f64, reach, values: values.into() }
     }
 
     fn rays(&self, cut: f64) -> Otf {
@@ -162,21 +163,35 @@ impl Optics {
         let reach_i = reach as isize;
         let width = 2 * reach + 1;
         let mut values = vec![Complex32::default(); width * width];
+        // exp(i k s) is a power of exp(i step s): one sine and cosine per ray and axis
+        let mut sums = vec![Complex64::default(); (reach + 1) * width];
+        let mut powers = vec![Complex64::default(); width];
+        for (x, y) in &shifts {
+            let unit_x = Complex64::cis(TAU * step * x);
+            let unit_y = Complex64::cis(TAU * step * y);
+            let mut power = unit_y.powi(-(reach as i32));
+            for p in &mut powers {
+                *p = power;
+                power *= unit_y;
+            }
+            let mut along_x = Complex64::new(1.0, 0.0);
+            for row in sums.chunks_exact_mut(width) {
+                for (sum, p) in row.iter_mut().zip(&powers) {
+                    *sum += along_x * p;
+                }
+                along_x *= unit_x;
+            }
+        }
         for ix in 0..=reach_i {
             for iy in -reach_i..=reach_i {
-                let (kx, ky) = (ix as f64 * step, iy as f64 * step);
-                let mut sum = Complex64::default();
-                for (x, y) in &shifts {
-                    let (sin, cos) = (TAU * (kx * x + ky * y)).sin_cos();
-                    sum += Complex64::new(cos, sin);
-                }
-                let v = sum / shifts.len() as f64 * self.contrast(kx.hypot(ky));
+                let k = step * ((ix * ix + iy * iy) as f64).sqrt();
+                let v = sums[ix as usize * width + (reach_i + iy) as usize] / shifts.len() as f64 * self.contrast(k);
                 let v = Complex32::new(v.re as f32, v.im as f32);
                 values[(reach_i + ix) as usize * width + (reach_i + iy) as usize] = v;
                 values[(reach_i - ix) as usize * width + (reach_i - iy) as usize] = v.conj();
             }
         }
-        Otf { step, reach, values }
+        Otf { step, reach, values: values.into() }
     }
 
     /// Modulation transfer of the perfect annular pupil at wave number k, cycles per pixel: the overlap of two shifted annuli.
@@ -210,6 +225,11 @@ fn transpose(data: &mut [Complex64], side: usize) {
 }
 
 impl Otf {
+    /// The OTF of the same image `factor` times as large.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { step: self.step / factor, ..self.clone() }
+    }
+
     /// Multiplies a spectrum by the OTF.
     pub fn multiply(&self, spectrum: &mut Spectrum) {
         let radius = spectrum.grid.radius as isize;

@@ -26,7 +26,7 @@ pub enum Psf {
         /// The pupil.
         optics: Optics,
         /// Its OTF.
-        otf: Arc<Otf>,
+        otf: Otf,
     },
     /// Weighted sum; weights add to 1.
     Sum(Vec<(f64, Psf)>),
@@ -70,12 +70,11 @@ impl Psf {
 
     /// A telescope; `cut` is the wave number (cycles per pixel) up to which it will be asked for.
     pub fn telescope(optics: Optics, cut: f64) -> Self {
-        Self::Telescope { optics, otf: Arc::new(optics.otf(cut)) }
+        Self::Telescope { optics, otf: optics.otf(cut) }
     }
 
     /// Nearly the same PSF: kernels are `size` times as wide and sheared by a little more; telescopes stay.
     pub fn perturbed(&self, size: f64, by: Shear) -> Self {
-        let all = |parts: &[Self]| parts.iter().map(|p| p.perturbed(size, by)).collect();
         match self {
             Self::Kernel { table, scale, shear } => Self::Kernel {
                 table: table.clone(),
@@ -84,7 +83,22 @@ impl Psf {
             },
             Self::Telescope { .. } => self.clone(),
             Self::Sum(parts) => Self::Sum(parts.iter().map(|(w, p)| (*w, p.perturbed(size, by))).collect()),
-            Self::Convolution(parts) => Self::Convolution(all(parts)),
+            Self::Convolution(parts) => Self::Convolution(parts.iter().map(|p| p.perturbed(size, by)).collect()),
+        }
+    }
+
+    /// The same PSF `factor` times as large; a telescope's wave-front error in waves stays.
+    pub fn scaled(&self, factor: f64) -> Self {
+        match self {
+            Self::Kernel { table, scale, shear } => {
+                Self::Kernel { table: table.clone(), scale: scale * factor, shear: *shear }
+            }
+            Self::Telescope { optics, otf } => Self::Telescope {
+                optics: Optics { cutoff: optics.cutoff / factor, ..*optics },
+                otf: otf.scaled(factor),
+            },
+            Self::Sum(parts) => Self::Sum(parts.iter().map(|(w, p)| (*w, p.scaled(factor))).collect()),
+            Self::Convolution(parts) => Self::Convolution(parts.iter().map(|p| p.scaled(factor)).collect()),
         }
     }
 

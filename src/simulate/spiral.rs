@@ -45,7 +45,7 @@ impl SpiralTable {
         let radial = self.values[i] + (self.values[i + 1] - self.values[i]) * (t - i as f32);
         let unit = Complex32::new(zx / z, zy / z);
         let turn = unit.powu(self.arms);
-        let sign = if self.arms % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = if self.arms.is_multiple_of(2) { 1.0 } else { -1.0 };
         let here = radial * turn * rotation;
         // at -k the angle is turned by pi: exp(i m pi) = (-1)^m
         0.5 * (here + (here * sign).conj())

@@ -31,6 +31,16 @@ pub struct StampInput<'a> {
     pub detections: &'a Detections,
 }
 
+/// What is put in the place of a neighbour's pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NeighbourFill {
+    /// The object's own light on the opposite side of its centre where that can be used, else the sky.
+    Opposite,
+    /// The sky, 0.
+    Sky,
+}
+
 /// Settings of cutting (`[stamp]`).
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -45,13 +55,23 @@ pub struct StampSettings {
     pub margin: f64,
     /// Pixels by which a neighbour's isophote is grown before it is masked.
     pub grow: usize,
+    /// What is put in the place of a neighbour's pixels.
+    pub neighbour_fill: NeighbourFill,
     /// Length over which the filling of missing pixels falls back to the sky, detector pixels.
     pub fill_length: f64,
 }
 
 impl Default for StampSettings {
     fn default() -> Self {
-        Self { small: 64, large: 128, reach_radii: 3.0, margin: 6.0, grow: 1, fill_length: 4.0 }
+        Self {
+            small: 64,
+            large: 128,
+            reach_radii: 3.0,
+            margin: 6.0,
+            grow: 1,
+            neighbour_fill: NeighbourFill::Opposite,
+            fill_length: 4.0,
+        }
     }
 }
 
@@ -133,6 +153,8 @@ pub struct Stamp {
     pub sigma: f64,
     /// Object's 0-based position in stamp pixels: column, row.
     pub centre: (f64, f64),
+    /// How far the object reaches from its centre, detector pixels.
+    pub reach: f64,
     /// Share of pixels with zero weight within the object's footprint.
     pub bad_fraction: f64,
     /// What cutting has to say: EDGE, BAD_PIXELS, NEIGHBOUR, TRUNCATED ...
@@ -229,7 +251,11 @@ pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result
     flags.set(Flags::BAD_PIXELS, flags.contains(Flags::BAD_PIXELS) || masked);
 
     let template = inpaint::Opposite { centre, reach: reach + settings.margin };
-    inpaint::fill_neighbours(&mut observed, &pixels, &template);
+    let neighbour_template = match settings.neighbour_fill {
+        NeighbourFill::Opposite => template,
+        NeighbourFill::Sky => inpaint::Opposite { centre, reach: -1.0 },
+    };
+    inpaint::fill_neighbours(&mut observed, &pixels, &neighbour_template);
     inpaint::fill_missing(&mut observed, &pixels, &template, settings.fill_length);
     let weight = weights::model_weights(&observed, &sky, &pixels, input.gain);
     Ok(Stamp {
@@ -239,6 +265,7 @@ pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result
         weight,
         sigma,
         centre,
+        reach,
         bad_fraction: bad as f64 / area.max(1) as f64,
         flags,
     })

@@ -4,7 +4,7 @@
 usage: make_profiles.py   (writes profiles.json beside itself; needs galsim and numpy)
 
 Each case is drawn at pixel scale 1 with the pixel's response in ("fft"), centred at `centre` (0-based column, row) of an n x n image.
-Numbers are rounded to seven digits.
+Pixels are whole numbers of `unit`, a 100,000th of the image's maximum.
 """
 import json, pathlib
 import galsim, numpy as np
@@ -23,7 +23,8 @@ def draw(profile, centre, pixel=True):
 
 def add(name, profile, centre, pixel=True, gsparams=galsim_params, **parameters):
     values = draw(profile.withGSParams(gsparams), centre, pixel)
-    cases.append(dict(name=name, n=n, centre=centre, pixel=pixel, pixels=[float('%.7g' % v) for v in values.ravel()], **parameters))
+    cases.append(dict(name=name, n=n, centre=centre, pixel=pixel, unit=float(values.max() * 1e-5),
+                      pixels=[round(float(v / values.max() * 1e5)) for v in values.ravel()], **parameters))
 
 
 psf = galsim.Moffat(beta=2.75, fwhm=3.5).shear(g1=0.04, g2=-0.06)
@@ -44,5 +45,5 @@ add('aberrated pupil', wave, (20.0, 20.0), gsparams=galsim.GSParams(), psf='tele
     coma1=0.02, coma2=0.05)
 
 out = pathlib.Path(__file__).with_name('profiles.json')
-out.write_text('{"galsim": "%s", "cases": [\n' % galsim.__version__ + ',\n'.join(json.dumps(c) for c in cases) + '\n]}\n')
-print(out, out.stat().st_size, [(c['name'], round(sum(c['pixels']), 4)) for c in cases])
+out.write_text('{"galsim": "%s", "cases": [\n' % galsim.__version__ + ',\n'.join(json.dumps(c, separators=(',', ':')) for c in cases) + '\n]}\n')
+print(out, out.stat().st_size, [(c['name'], round(sum(c['pixels']) * c['unit'], 4)) for c in cases])

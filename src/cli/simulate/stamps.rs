@@ -1,69 +1,21 @@
-//! `stillair simulate`: exposures with truth, or training stamps.
+//! Training stamps as NumPy files.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
-use super::CliError;
+use super::{CliError, SimulateArgs, WORK, failed, make_folder, progress};
 use crate::archive::atomic::AtomicFile;
 use crate::archive::npy::NpyWriter;
-use crate::deconv::{DeconvSettings, Workspace};
-use crate::simulate::Renderer;
+use crate::deconv::DeconvSettings;
 use crate::simulate::stamps::{StampSettings, TrainingStamp, training_stamp};
-
-/// Make exposures with known truth, or stamps to train networks on
-#[derive(Debug, Clone, clap::Args)]
-pub struct SimulateArgs {
-    /// Folder to write into (made if it is not there)
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// The same seed gives the same bytes, however many threads there are
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Write N training stamps (tikhonov.npy, truth.npy, psf.npy, table.csv) instead of exposures
-    #[arg(long, value_name = "N")]
-    pub stamps: Option<usize>,
-    /// With --stamps: side of the observed stamp, detector pixels
-    #[arg(long, value_name = "PIXELS", requires = "stamps")]
-    pub size: Option<String>,
-    /// With --stamps: target pixels per detector pixel, 1 to 4 (2 and more: PSF FWHM 1.3-4 pixels instead of 2-8)
-    #[arg(long, value_name = "FACTOR", requires = "stamps", default_value_t = 1)]
-    pub target_scale_factor: usize,
-}
-
-/// Runs the command; `deconv` is the configuration of the Tikhonov step that stamps go through.
-pub fn run(args: &SimulateArgs, deconv: &DeconvSettings) -> Result<(), CliError> {
-    std::fs::create_dir_all(&args.out)
-        .map_err(|e| CliError::Failed(format!("cannot make the folder {}: {e}", args.out.display())))?;
-    match args.stamps {
-        Some(count) => stamps(args, count, deconv),
-        None => Err(CliError::Usage("simulating exposures is not there yet: give --stamps N".into())),
-    }
-}
-
-/// A bar on a terminal; nothing elsewhere.
-fn progress(length: usize, unit: &str) -> ProgressBar {
-    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} ({{per_sec}}, {{eta}} left)");
-    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length as u64).with_style(style)
-}
-
-fn failed(error: impl std::fmt::Display) -> CliError {
-    CliError::Failed(error.to_string())
-}
-
-thread_local! {
-    static WORK: RefCell<(Renderer, Workspace)> = RefCell::new((Renderer::new(), Workspace::default()));
-}
 
 /// Stamps drawn in one go, before they are written.
 const BATCH: usize = 512;
 
-fn stamps(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) -> Result<(), CliError> {
+pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) -> Result<(), CliError> {
     let size = match &args.size {
         None => 64,
         Some(text) => text.parse().map_err(|_| {
@@ -77,9 +29,7 @@ fn stamps(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) -> Result<
         return Err(CliError::Usage(format!("--size {size}: stamps have an even side of 16 to 512 pixels")));
     }
     let factor = args.target_scale_factor;
-    if !(1..=4).contains(&factor) {
-        return Err(CliError::Usage(format!("--target-scale-factor {factor}: it is 1, 2, 3 or 4")));
-    }
+    make_folder(args)?;
     let settings = StampSettings::for_factor(size, factor);
     let shape = [count, size * factor, size * factor];
     let create = |name: &str| NpyWriter::create(&args.out.join(name), &shape).map_err(failed);

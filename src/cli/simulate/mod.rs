@@ -1,0 +1,104 @@
+//! `stillair simulate`: exposures with truth, or training stamps.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::CliError;
+use crate::deconv::{DeconvSettings, Workspace};
+use crate::simulate::{Layout, Renderer};
+
+mod exposures;
+mod stamps;
+
+/// Make exposures with known truth, or stamps to train networks on
+#[derive(Debug, Clone, clap::Args)]
+pub struct SimulateArgs {
+    /// Folder to write into (made if it is not there)
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Whose files the exposures look like
+    #[arg(long, value_enum, default_value_t = LayoutArg::Lsst, conflicts_with = "stamps")]
+    pub layout: LayoutArg,
+    /// The same seed gives the same bytes, however many threads there are; exposure k of several has the seed SEED + k
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Number of exposures
+    #[arg(long, value_name = "K", default_value_t = 1, conflicts_with = "stamps")]
+    pub count: usize,
+    /// Size in pixels: NX,NY of an exposure (2048,2048 if not given), or the side of a stamp with --stamps (64)
+    #[arg(long, value_name = "NX,NY")]
+    pub size: Option<String>,
+    /// Objects in an exposure, stars among them
+    #[arg(long, value_name = "N", default_value_t = 3000, conflicts_with = "stamps")]
+    pub objects: usize,
+    /// Stars among them; without it a tenth of the objects, at least 150
+    #[arg(long, value_name = "N", conflicts_with = "stamps")]
+    pub stars: Option<usize>,
+    /// Share of the pixels hit by cosmic rays that the mask knows of, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, conflicts_with = "stamps")]
+    pub cosmic_rays_masked: f64,
+    /// Also write every object as the target PSF would show it: SIZE detector pixels wide, HDU TRUTH_STAMPS of the truth file
+    #[arg(long, value_name = "SIZE", conflicts_with = "stamps")]
+    pub truth_stamps: Option<usize>,
+    /// Write N training stamps (tikhonov.npy, truth.npy, psf.npy, table.csv) instead of exposures
+    #[arg(long, value_name = "N")]
+    pub stamps: Option<usize>,
+    /// Target pixels per detector pixel, 1 to 4, of stamps and of truth stamps (training stamps: from 2 on the PSF's FWHM is 1.3-4 pixels
+    /// instead of 2-8)
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    pub target_scale_factor: usize,
+}
+
+/// Names of layouts on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LayoutArg {
+    /// 0.2 arcsec/px, FWHM 0.8 arcsec, nJy; IMAGE, MASK, VARIANCE
+    Lsst,
+    /// 0.1 arcsec/px, FWHM 0.16 arcsec, ADU; .SCI, .RMS, .FLG
+    Euclid,
+    /// 0.26 arcsec/px, FWHM 1 arcsec, ADU; SCI, ERR, DQ
+    Generic,
+}
+
+impl From<LayoutArg> for Layout {
+    fn from(layout: LayoutArg) -> Self {
+        match layout {
+            LayoutArg::Lsst => Self::Lsst,
+            LayoutArg::Euclid => Self::Euclid,
+            LayoutArg::Generic => Self::Generic,
+        }
+    }
+}
+
+/// Runs the command; `deconv` is the configuration of the Tikhonov step that training stamps go through.
+pub fn run(args: &SimulateArgs, deconv: &DeconvSettings) -> Result<(), CliError> {
+    if !(1..=4).contains(&args.target_scale_factor) {
+        return Err(CliError::Usage(format!("--target-scale-factor {}: it is 1, 2, 3 or 4", args.target_scale_factor)));
+    }
+    match args.stamps {
+        Some(count) => stamps::run(args, count, deconv),
+        None => exposures::run(args, deconv),
+    }
+}
+
+fn make_folder(args: &SimulateArgs) -> Result<(), CliError> {
+    std::fs::create_dir_all(&args.out)
+        .map_err(|e| CliError::Failed(format!("cannot make the folder {}: {e}", args.out.display())))
+}
+
+/// A bar on a terminal; nothing elsewhere.
+fn progress(length: usize, unit: &str) -> ProgressBar {
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} ({{per_sec}}, {{eta}} left)");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length as u64).with_style(style)
+}
+
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::Failed(error.to_string())
+}
+
+thread_local! {
+    static WORK: RefCell<(Renderer, Workspace)> = RefCell::new((Renderer::new(), Workspace::default()));
+}
