@@ -1,5 +1,5 @@
 //! Simulation: profiles against GalSim, flux, noise, truth tables, the command itself.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
 

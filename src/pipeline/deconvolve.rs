@@ -89,7 +89,9 @@ pub fn deconvolve(
                     add_measured(&mut row, measured, output.is_some(), &context);
                     if let Some(inference) = inference {
                         let width = prepared.psf_fwhm * field.factor as f64;
-                        row.flags.set(Flags::OUTSIDE_DOMAIN, inference.card().outside_domain(width, row.snr));
+                        if inference.card().outside_domain(width, row.snr) {
+                            row.flags |= Flags::OUTSIDE_DOMAIN;
+                        }
                     }
                     sink(ObjectView { index, prepared, measured, row: &row })
                         .map_err(|error| Failure::new(&exposure.id, Stage::Archive, &error))?;

@@ -7,7 +7,7 @@ use super::header::config_hash;
 use super::pictures::Pictures;
 use super::{Failure, Given, Inference, ObjectView, Stage, Timings, TruthReport, catalog_header, deconvolve, prepare};
 use crate::archive::{self, ArchiveError, ExposurePaths, ExposureSummary, StampFile, StampPlanes, StampRecord};
-use crate::catalog::{Catalog, CatalogHeader};
+use crate::catalog::{Catalog, CatalogHeader, Flags};
 use crate::fits::{self, ExposureHandle};
 use crate::settings::Settings;
 use crate::stamp;
@@ -73,7 +73,18 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     let exposure = timings.measure(Stage::Read, || {
         fits::read(handle, &settings.read).map_err(|error| Failure::new(&name, Stage::Read, &error))
     })?;
-    let field = prepare(&exposure, &context.given, settings, &mut timings)?;
+    let mut field = prepare(&exposure, &context.given, settings, &mut timings)?;
+    if let Some(inference) = &context.inference {
+        let (trained, asked) = (inference.card().target.psf_fwhm, settings.deconv.target_fwhm);
+        if (asked / trained - 1.0).abs() > 0.01 {
+            field.flags |= Flags::OUTSIDE_DOMAIN;
+            field.notes.push(format!(
+                "network {} was trained for a target FWHM of {trained} target pixels, not {asked:.2}: its outputs are not at the \
+                 target asked for",
+                inference.identity().name
+            ));
+        }
+    }
     let identity = context.inference.as_ref().map(Inference::identity);
     let source = handle.image.path.display().to_string();
     let header = catalog_header(&exposure, &field, &source, identity, &context.given, settings);

@@ -88,9 +88,9 @@ pub fn prepare_object(
         gain,
         detections: &field.detections,
     };
-    let start = Instant::now();
+    let began = Instant::now();
     let stamp = stamp::cut(&input, index, &settings.stamp)?;
-    let cutting = start.elapsed();
+    let cutting = began.elapsed();
     let n = stamp.observed.nrows();
     let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
@@ -114,7 +114,7 @@ pub fn prepare_object(
         field.factor,
         &settings.deconv,
     )?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, cutting, preparing: start.elapsed() })
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, cutting, preparing: began.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
