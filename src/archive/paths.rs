@@ -1,6 +1,7 @@
 //! Where the files of an exposure lie.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -20,11 +21,32 @@ impl ExposurePaths {
         Self { folder: out.join(folder_name(id)) }
     }
 
-    /// Creates the folder and removes what killed runs left unfinished in it.
+    /// Creates the folder and removes what killed runs left unfinished in it and what an earlier run wrote: files of two runs side
+    /// by side (stamps of a size that no object has any more) would be taken for one. The summary goes first: from then on the
+    /// exposure is not done.
     pub fn prepare(&self) -> Result<(), ArchiveError> {
         fs::create_dir_all(&self.folder).map_err(|e| ArchiveError::io("create the folder", &self.folder, e))?;
         remove_leftovers(&self.folder);
-        Ok(())
+        let one_a_run = [
+            self.summary(),
+            self.catalog_parquet(),
+            self.catalog_fits(),
+            self.sheet(),
+            self.psf_map(),
+            self.stars(),
+            self.flux(),
+            self.psf_model(),
+        ];
+        one_a_run.iter().try_for_each(|path| remove(path))?;
+        let entries = fs::read_dir(&self.folder).map_err(|e| ArchiveError::io("read the folder", &self.folder, e))?;
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+                name.starts_with("stamps_") && name.ends_with(".fits")
+            })
+            .try_for_each(|path| remove(&path))
     }
 
     /// The folder itself.
@@ -75,6 +97,14 @@ impl ExposurePaths {
     /// The summary: written last, so that its presence says that all is there.
     pub fn summary(&self) -> PathBuf {
         self.folder.join("summary.json")
+    }
+}
+
+/// Removes a file; that there is none is no error.
+fn remove(path: &Path) -> Result<(), ArchiveError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(ArchiveError::io("remove the old", path, e)),
+        _ => Ok(()),
     }
 }
 

@@ -25,12 +25,14 @@ pub fn run(args: &ProcessArgs, settings: &Settings) -> Result<(), CliError> {
     let settings = args.overrides.apply(settings)?;
     let mut failures = Vec::new();
     let mut handles = Vec::new();
+    let mut unopened = 0;
     for file in &args.exposures {
         match exposures(file, &settings) {
             Ok(found) => handles.extend(found),
             Err(reason) => {
                 eprintln!("stillair: {reason}");
                 failures.push(file.display().to_string());
+                unopened += 1;
             }
         }
     }
@@ -44,7 +46,10 @@ pub fn run(args: &ProcessArgs, settings: &Settings) -> Result<(), CliError> {
         match outcome {
             Ok(done) => report::print_done(&done),
             Err(error) => {
-                eprintln!("stillair: {error}");
+                // Later stages know the exposure's id alone, which need not be its file's name.
+                let (file, reason) = (handle.image.path.display().to_string(), error.to_string());
+                let place = if reason.contains(&file) { String::new() } else { format!("{file}: ") };
+                eprintln!("stillair: {place}{reason}");
                 failures.push(pipeline::archive_name(handle));
             }
         }
@@ -55,7 +60,7 @@ pub fn run(args: &ProcessArgs, settings: &Settings) -> Result<(), CliError> {
         Err(CliError::Failed(format!(
             "{} of {} exposures failed: {}",
             failures.len(),
-            handles.len().max(failures.len()),
+            handles.len() + unopened,
             failures.join(", ")
         )))
     }

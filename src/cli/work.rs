@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::CliError;
 use crate::archive::{GivenCatalog, read_given_catalog};
 use crate::detect::CatalogPosition;
@@ -104,6 +106,7 @@ pub struct Base {
     catalog: Option<GivenCatalog>,
     psf: Option<PsfModel>,
     psf_fallback: Option<PsfModel>,
+    fingerprint: Option<String>,
     truth: Option<PathBuf>,
 }
 
@@ -128,8 +131,27 @@ pub fn contexts(settings: &Settings, overrides: &Overrides, truth: Option<&Path>
         catalog,
         psf,
         psf_fallback,
+        fingerprint: fingerprint(overrides),
         truth: truth.map(Path::to_path_buf),
     })
+}
+
+/// SHA-256 of the files given on the command line, by what they were given as; `None` where none was.
+fn fingerprint(overrides: &Overrides) -> Option<String> {
+    let hash = |path: &Path| std::fs::read(path).map(|bytes| hex::encode(Sha256::digest(bytes))).unwrap_or_default();
+    let psf = |option: &str, spec: &String| {
+        let (path, row) = fits::split_spec(spec);
+        format!("{option} {} {}", hash(Path::new(path)), row.unwrap_or_default())
+    };
+    let parts: Vec<String> = [
+        overrides.catalog.as_deref().map(|file| format!("catalog {}", hash(file))),
+        overrides.psf.as_ref().map(|spec| psf("psf", spec)),
+        overrides.psf_fallback.as_ref().map(|spec| psf("psf_fallback", spec)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!parts.is_empty()).then(|| parts.join("\n"))
 }
 
 /// Why an exposure could not be started or finished.
@@ -147,7 +169,12 @@ impl Base {
     /// The context for one exposure: target grid in its pixels, given positions through its WCS.
     pub fn for_exposure(&self, handle: &ExposureHandle) -> Result<Context, WorkError> {
         let arcsec = self.overrides.target_fwhm.is_some() || self.overrides.target_scale.is_some();
-        let mut given = Given { positions: None, psf: self.psf.clone(), psf_fallback: self.psf_fallback.clone() };
+        let mut given = Given {
+            positions: None,
+            psf: self.psf.clone(),
+            psf_fallback: self.psf_fallback.clone(),
+            fingerprint: self.fingerprint.clone(),
+        };
         let mut settings = self.settings.clone();
         if arcsec || self.catalog.is_some() {
             let exposure = fits::read(handle, &settings.read)

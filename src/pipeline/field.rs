@@ -2,7 +2,7 @@
 
 use super::{Failure, Stage, Timings};
 use crate::catalog::Flags;
-use crate::detect::{self, Background, CatalogPosition, Detections};
+use crate::detect::{self, Background, CatalogPosition, Detection, Detections};
 use crate::exposure::{Exposure, VarianceOrigin};
 use crate::failure::FailureKind;
 use crate::image::{MaskPlane, Plane};
@@ -18,6 +18,8 @@ pub struct Given {
     pub psf: Option<PsfModel>,
     /// A PSF model to fall back on where too few stars are usable.
     pub psf_fallback: Option<PsfModel>,
+    /// What tells these from others: an exposure done with another catalogue or PSF must be done again.
+    pub fingerprint: Option<String>,
 }
 
 /// An exposure ready for its objects. All planes have the exposure's shape.
@@ -35,6 +37,9 @@ pub struct Field {
     pub sky_sigma: f64,
     /// The sources, with the segmentation map.
     pub detections: Detections,
+    /// The sources that `stars` counts, where they are others than those of `detections`: with given positions, stars are looked for
+    /// in the whole image all the same, for a catalogue of galaxies holds none.
+    pub star_sources: Option<Vec<Detection>>,
     /// The PSF in force.
     pub psf: PsfModel,
     /// Verdicts on the sources as PSF stars; empty where a PSF was given.
@@ -80,6 +85,13 @@ pub fn prepare(
             .map_err(|error| Failure::new(id, Stage::Detect, &error))
     })?;
 
+    let in_image = match (&given.positions, &given.psf) {
+        (Some(_), None) => Some(timings.measure(Stage::Detect, || {
+            detect::detect(&subtracted, &rms, &exposure.mask, &settings.detect)
+                .map_err(|error| Failure::new(id, Stage::Detect, &error))
+        })?),
+        _ => None,
+    };
     let fit = timings.measure(Stage::Psf, || match &given.psf {
         Some(model) => Ok((model.clone(), Vec::new(), None)),
         None => {
@@ -87,7 +99,7 @@ pub fn prepare(
                 image: &subtracted,
                 variance: &exposure.variance,
                 mask: &exposure.mask,
-                detections: &detections,
+                detections: in_image.as_ref().unwrap_or(&detections),
                 saturation: exposure.saturation.map(|level| level - global_level),
                 gain: exposure.gain,
             };
@@ -122,6 +134,7 @@ pub fn prepare(
         sky_level: global_level,
         sky_sigma: global_rms,
         detections,
+        star_sources: in_image.map(|found| found.sources),
         widths: WidthMap::new(&model, exposure.shape(), psf_fwhm),
         psf: model,
         stars,
@@ -131,6 +144,13 @@ pub fn prepare(
         flags,
         notes,
     })
+}
+
+impl Field {
+    /// The source that a star's index means.
+    pub fn star_source(&self, index: usize) -> Option<&Detection> {
+        self.star_sources.as_ref().unwrap_or(&self.detections.sources).get(index)
+    }
 }
 
 /// FWHM of the PSF on a coarse grid over the image: it is smooth, and costs more than a stamp's deconvolution to measure.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Field, NetworkIdentity};
+use super::{Field, Given, NetworkIdentity};
 use crate::catalog::{CatalogHeader, PsfSummary, Units};
 use crate::exposure::Exposure;
 use crate::settings::Settings;
@@ -13,6 +13,7 @@ pub fn catalog_header(
     field: &Field,
     source: &str,
     network: Option<&NetworkIdentity>,
+    given: &Given,
     settings: &Settings,
 ) -> CatalogHeader {
     let (rows, columns) = exposure.shape();
@@ -39,7 +40,7 @@ pub fn catalog_header(
         network: network.map(|n| n.name.clone()),
         network_sha: network.map(|n| n.sha256.clone()),
         inference: network.map(|n| n.inference.clone()),
-        config_hash: Some(config_hash(settings)),
+        config_hash: Some(config_hash(settings, given)),
         notes: field.notes.clone(),
         ..CatalogHeader::new(&exposure.id)
     }
@@ -72,11 +73,14 @@ fn psf_summary(field: &Field, pixel_scale: Option<f64>) -> PsfSummary {
     summary
 }
 
-/// SHA-256 of the settings that decide what a catalogue holds (where it is written does not).
-pub fn config_hash(settings: &Settings) -> String {
+/// SHA-256 of the settings that decide what a catalogue holds (where it is written does not), and of the catalogue and PSF given.
+pub fn config_hash(settings: &Settings, given: &Given) -> String {
     let mut deciding = settings.clone();
     deciding.output = Default::default();
     deciding.network.threads = 0;
-    let text = toml::to_string(&deciding).unwrap_or_default();
+    let mut text = toml::to_string(&deciding).unwrap_or_default();
+    if let Some(fingerprint) = &given.fingerprint {
+        text.push_str(fingerprint);
+    }
     hex::encode(Sha256::digest(text.as_bytes()))
 }

@@ -56,7 +56,7 @@ pub fn archive_name(handle: &ExposureHandle) -> String {
 pub fn is_done(handle: &ExposureHandle, context: &Context) -> bool {
     let paths = ExposurePaths::new(&context.settings.output.directory, &archive_name(handle));
     let wanted = CatalogHeader {
-        config_hash: Some(config_hash(&context.settings)),
+        config_hash: Some(config_hash(&context.settings, &context.given)),
         network_sha: context.inference.as_ref().map(|i| i.identity().sha256.clone()),
         ..CatalogHeader::new(archive_name(handle))
     };
@@ -87,7 +87,7 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     }
     let identity = context.inference.as_ref().map(Inference::identity);
     let source = handle.image.path.display().to_string();
-    let header = catalog_header(&exposure, &field, &source, identity, settings);
+    let header = catalog_header(&exposure, &field, &source, identity, &context.given, settings);
 
     let archived = |error: ArchiveError| Failure::new(&name, Stage::Archive, &error);
     let paths = ExposurePaths::new(&settings.output.directory, &name);

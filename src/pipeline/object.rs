@@ -96,11 +96,11 @@ pub fn prepare_object(
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
     let psf_fwhm = field.widths.at(x, y);
     let middle = (psf.nrows() / 2) as f64;
-    let start = MomentsSettings {
+    let moments_start = MomentsSettings {
         start_sigma: (psf_fwhm * field.factor as f64 * FWHM_TO_SIGMA).max(0.7),
         ..MomentsSettings::default()
     };
-    let psf_moments = photometry::adaptive_moments(&psf, None, None, (middle, middle), &start).ok();
+    let psf_moments = photometry::adaptive_moments(&psf, None, None, (middle, middle), &moments_start).ok();
     let source = field.detections.sources.get(index);
     let deconvolved = workspace.tikhonov(
         &TikhonovInput {

@@ -235,7 +235,7 @@ fn star_points(exposure: &Exposure, field: &Field) -> Vec<StarPoint> {
 }
 
 fn magnitude(exposure: &Exposure, field: &Field, source: usize) -> f64 {
-    let flux = field.detections.sources.get(source).map_or(f64::NAN, |s| s.flux);
+    let flux = field.star_source(source).map_or(f64::NAN, |s| s.flux);
     exposure.zero_point.unwrap_or(0.0) - 2.5 * flux.log10()
 }
 
@@ -255,7 +255,7 @@ fn diagram(exposure: &Exposure, field: &Field, catalog: &Catalog) -> StarDiagram
         .iter()
         .map(|star| StarDiagramPoint {
             mag: magnitude(exposure, field, star.source),
-            half_light_radius: field.detections.sources.get(star.source).map_or(f64::NAN, |s| s.half_light_radius),
+            half_light_radius: field.star_source(star.source).map_or(f64::NAN, |s| s.half_light_radius),
             status: picture_status(star.status),
         })
         .collect();

@@ -462,5 +462,8 @@ pub(super) fn no_stars(found: &Candidates) -> PsfError {
             reasons.push(format!("{} {}", n, r.name()));
         }
     }
+    if reasons.is_empty() {
+        reasons.push("nothing was found above the detection threshold".into());
+    }
     PsfError::NoStars { sources: found.verdicts.len(), candidates: found.stars.len(), reasons: reasons.join(", ") }
 }
