@@ -30,7 +30,7 @@ def run(command):
 
 def exposures(binary, repeat):
     stages, rows = ["read", "background", "detect", "psf", "stamp", "tikhonov", "network", "renorm", "archive"], []
-    for side, objects in ((2048, 3000), (4096, 3000), (4096, 6000), (4096, 12000)):
+    for side, objects in ((2048, 6500), (4096, 3250), (4096, 6500), (4096, 13000)):
         with tempfile.TemporaryDirectory() as folder:
             run([binary, "simulate", "--size", f"{side},{side}", "--objects", str(objects), "--out", folder])
             best = None
