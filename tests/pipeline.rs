@@ -143,8 +143,8 @@ fn a_simulated_generic_field_gives_its_true_fluxes() {
 
 #[test]
 fn a_simulated_euclid_field_is_deconvolved_on_a_finer_grid() {
-    // Not yet a few per cent: with this undersampled PSF the shipped network leaves the bright fluxes up to a fifth too high.
-    simulated_field("euclid", 2, 0.25);
+    // Not yet a few per cent: with this undersampled PSF bright fluxes come out some 10 % too high, half of it without a network too.
+    simulated_field("euclid", 2, 0.15);
 }
 
 #[test]

@@ -117,7 +117,8 @@ impl Outputs {
             .expect("folder")
             .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
             .collect();
-        (listed.sort(), present.sort());
+        listed.sort();
+        present.sort();
         assert_eq!(listed, present);
         Self { folder, catalog, summary }
     }
