@@ -135,8 +135,10 @@ pub fn fit_listed(
     let e = model.distortion(cx, cy).unwrap_or((f64::NAN, f64::NAN));
     let mut report = validate::report(&fitter.model, &found.stars, &found.verdicts, settings, fwhm, e, fitter.notes);
     report.fallback = fitter.fallback;
-    if report.fallback.is_some() && report.quality == Quality::Good {
+    let doubts = validate::doubts(&stars, shape, settings);
+    if (report.fallback.is_some() || !doubts.is_empty()) && report.quality == Quality::Good {
         report.quality = Quality::Degraded;
     }
+    report.notes.extend(doubts);
     Ok(PsfFit { model, stars, report })
 }

@@ -30,6 +30,8 @@ pub struct PsfSettings {
     pub residual_m_max: usize,
     /// Whether a smooth random field follows what the polynomial cannot.
     pub smooth_residual: bool,
+    /// Least share of the image within the stars' bounding box for quality "good".
+    pub min_coverage: f64,
     /// Largest |mean reserved dT/T| for quality "good" (dimensionless).
     pub good_size_residual: f64,
     /// Largest |mean reserved dT/T| for quality "degraded"; beyond it the model has failed.
@@ -60,6 +62,7 @@ impl Default for PsfSettings {
             residual_order: 3,
             residual_m_max: 5,
             smooth_residual: true,
+            min_coverage: 0.25,
             good_size_residual: 0.01,
             failed_size_residual: 0.1,
             good_ellipticity_residual: 0.005,

@@ -1,7 +1,7 @@
 //! How well a model predicts stars that it has not seen.
 
 use super::moments::adaptive_moments;
-use super::{NativeModel, PsfSettings, Rejection, Star, StarStatus};
+use super::{NativeModel, PsfSettings, PsfStar, Rejection, Star, StarStatus};
 use crate::image::stats::median_in_place;
 
 /// Verdict on a model.
@@ -91,6 +91,35 @@ pub struct PsfReport {
     pub fallback: Option<String>,
     /// What the fit had to assume or leave out, in sentences.
     pub notes: Vec<String>,
+}
+
+/// What reserved stars cannot show, since they lie where the others do and passed the same tests: a model that knows only a part
+/// of the image, or that most bright stars contradict. In sentences; empty if there is nothing to say.
+pub(super) fn doubts(stars: &[PsfStar], (rows, columns): (usize, usize), settings: &PsfSettings) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let kept: Vec<&PsfStar> = stars.iter().filter(|s| !matches!(s.status, StarStatus::Rejected(_))).collect();
+    let span = |of: fn(&PsfStar) -> f64| {
+        let (low, high) = kept
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), star| (low.min(of(star)), high.max(of(star))));
+        (high - low).max(0.0)
+    };
+    let covered = span(|s| s.x) * span(|s| s.y) / (rows * columns).max(1) as f64;
+    if kept.len() > 1 && covered < settings.min_coverage {
+        doubts.push(format!(
+            "the stars cover {:.0} % of the image: beyond them the PSF model is extrapolated",
+            100.0 * covered
+        ));
+    }
+    let unlike = stars.iter().filter(|s| s.status == StarStatus::Rejected(Rejection::ChiSquare)).count();
+    if unlike > kept.len() {
+        doubts.push(format!(
+            "{unlike} star-like sources were rejected because their residuals are not noise, more than the {} kept: the PSF may vary \
+             more than the model follows, or the noise lacks the sources' own",
+            kept.len()
+        ));
+    }
+    doubts
 }
 
 /// One star measured against the model.
@@ -255,4 +284,26 @@ pub(super) fn report(
         Quality::Degraded
     };
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn star(x: f64, y: f64, status: StarStatus) -> PsfStar {
+        PsfStar { source: 0, x, y, snr: 100.0, chi2: 1.0, status }
+    }
+
+    #[test]
+    fn stars_in_a_corner_or_outnumbered_raise_doubts() {
+        let settings = PsfSettings::default();
+        let corners = [(10.0, 10.0), (990.0, 10.0), (10.0, 990.0), (990.0, 990.0)];
+        let spread: Vec<PsfStar> = corners.iter().map(|&(x, y)| star(x, y, StarStatus::Used)).collect();
+        assert!(doubts(&spread, (1000, 1000), &settings).is_empty());
+        let corner: Vec<PsfStar> = corners.iter().map(|&(x, y)| star(0.3 * x, 0.3 * y, StarStatus::Used)).collect();
+        assert_eq!(doubts(&corner, (1000, 1000), &settings).len(), 1);
+        let mut outnumbered = spread;
+        outnumbered.extend((0..5).map(|i| star(f64::from(i), 1.0, StarStatus::Rejected(Rejection::ChiSquare))));
+        assert_eq!(doubts(&outnumbered, (1000, 1000), &settings).len(), 1);
+    }
 }
