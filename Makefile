@@ -24,7 +24,7 @@ demo: build ## simulate an LSST-like exposure, process it, compare with the trut
 test: setup-tests ## every test, real clients included
 	@test -d "$${STILLAIR_TEST_DATA:-../shared/data}" || echo "NOTE: no real data in $${STILLAIR_TEST_DATA:-../shared/data}; the tests that need them skip"
 	cargo fmt --all -- --check
-	STILLAIR_PYTHON=$(CURDIR)/.venv/bin/python cargo $(TEST_RUNNER) --locked --all-targets
+	STILLAIR_PYTHON=$(CURDIR)/.venv/bin/python cargo $(TEST_RUNNER) --locked
 	STILLAIR_PYTHON=$(CURDIR)/.venv/bin/python cargo test --locked --doc
 
 bench: setup ## microbenchmarks, ratios within one run
