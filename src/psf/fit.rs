@@ -355,6 +355,14 @@ impl Fitter<'_> {
                 return false;
             }
         }
+        // The PSF may vary strongly: with a constant model, the bright stars away from the locus's middle would be taken for
+        // outliers before the order could rise, and those that are left would confirm it.
+        self.choose_order(stars);
+        for _ in 0..2 {
+            if self.core_step(stars).is_none() {
+                return false;
+            }
+        }
         self.weighting.clip = 6.0;
         if self.settings.residual {
             // The bare core may be off by this much.
