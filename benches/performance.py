@@ -106,6 +106,8 @@ def main():
     arguments = parser.parse_args()
     exposures(arguments.binary, arguments.repeat)
     python_tikhonov()
+    print("\nstillair's own step, in the same run:", flush=True)
+    subprocess.run(["cargo", "bench", "--bench", "tikhonov"], check=True)
 
 
 if __name__ == "__main__":

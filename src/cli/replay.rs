@@ -30,7 +30,7 @@ pub struct ReplayArgs {
 /// Processes them all; the command fails if any exposure did, after all were tried.
 pub fn run(args: &ReplayArgs, settings: &Settings) -> Result<(), CliError> {
     let settings = args.overrides.apply(settings)?;
-    let files = replay::discover(&args.source).map_err(|error| CliError::Failed(error.to_string()))?;
+    let files = replay::discover(&args.source, &settings.read).map_err(|error| CliError::Failed(error.to_string()))?;
     clashes(&files)?;
     let base = contexts(&settings, &args.overrides, None)?;
     let bar = progress_bar(files.len());

@@ -356,11 +356,14 @@ impl Fitter<'_> {
             }
         }
         // The PSF may vary strongly: with a constant model, the bright stars away from the locus's middle would be taken for
-        // outliers before the order could rise, and those that are left would confirm it.
-        self.choose_order(stars);
-        for _ in 0..2 {
-            if self.core_step(stars).is_none() {
-                return false;
+        // outliers before the order could rise, and those that are left would confirm it. A handful of candidates, though,
+        // may be galaxies that an order would fit as well.
+        if stars.iter().filter(|s| s.status == StarStatus::Used).count() >= EARLY_ORDER_FROM {
+            self.choose_order(stars);
+            for _ in 0..2 {
+                if self.core_step(stars).is_none() {
+                    return false;
+                }
             }
         }
         self.weighting.clip = 6.0;
@@ -440,6 +443,9 @@ impl Fitter<'_> {
         true
     }
 }
+
+/// Fewest candidates on the locus with which the order may rise before outliers are rejected.
+const EARLY_ORDER_FROM: usize = 20;
 
 /// Fewest selected stars of which some are kept out.
 const RESERVE_FROM: usize = 10;

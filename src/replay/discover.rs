@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Classify, FailureKind};
+use crate::fits::{ReadSettings, is_companion};
 
 /// Endings of files that can hold an exposure.
 const ENDINGS: [&str; 6] = [".fits", ".fit", ".fts", ".fits.fz", ".fits.gz", ".fit.gz"];
 
-/// Parts of file names that mark companions of an exposure, which are not exposures themselves.
-const COMPANIONS: [&str; 8] = [".truth.", ".weight.", ".rms.", ".mask.", ".flag.", ".background.", ".psf.", ".cat."];
+/// Part of the name of the simulator's truth tables, which are no exposures.
+const TRUTH: &str = ".truth.";
 
 /// Why there is nothing to replay.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +47,13 @@ impl Classify for ReplayError {
 
 /// The exposure files of a folder (searched through, sorted by name), of a manifest (one path a line, relative to the
 /// manifest's folder; empty lines and lines starting with `#` are skipped), or the file itself if it is FITS.
-pub fn discover(path: &Path) -> Result<Vec<PathBuf>, ReplayError> {
+pub fn discover(path: &Path, settings: &ReadSettings) -> Result<Vec<PathBuf>, ReplayError> {
     let files = if path.is_dir() {
         let mut found = Vec::new();
-        walk(path, &mut found)?;
+        walk(path, settings, &mut found)?;
         found.sort();
         found
-    } else if is_exposure(path) {
+    } else if is_exposure(path, settings) {
         vec![path.to_owned()]
     } else {
         manifest(path)?
@@ -60,29 +61,25 @@ pub fn discover(path: &Path) -> Result<Vec<PathBuf>, ReplayError> {
     if files.is_empty() { Err(ReplayError::Empty(path.to_owned())) } else { Ok(files) }
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), ReplayError> {
+fn walk(folder: &Path, settings: &ReadSettings, found: &mut Vec<PathBuf>) -> Result<(), ReplayError> {
     let unreadable = |reason| ReplayError::Unreadable { path: folder.to_owned(), reason };
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path();
         // Links are not followed: a loop would never end.
         if entry.file_type().map_err(unreadable)?.is_dir() {
-            walk(&path, found)?;
-        } else if is_exposure(&path) {
+            walk(&path, settings, found)?;
+        } else if is_exposure(&path, settings) {
             found.push(path);
         }
     }
     Ok(())
 }
 
-/// Whether the name looks like an exposure's: a FITS ending and not a companion's name. Of a DECam trio
-/// (`ooi`, `oow`, `ood`) the image stands for all three.
-fn is_exposure(path: &Path) -> bool {
+/// Whether the name looks like an exposure's: a FITS ending, and not the name of a noise plane, mask or truth table beside one.
+fn is_exposure(path: &Path, settings: &ReadSettings) -> bool {
     let Some(name) = path.file_name().map(|n| n.to_string_lossy().to_lowercase()) else { return false };
-    let decam_companion = ["_oow_", "_ood_"].iter().any(|part| name.contains(part));
-    ENDINGS.iter().any(|ending| name.ends_with(ending))
-        && !COMPANIONS.iter().any(|part| name.contains(part))
-        && !decam_companion
+    ENDINGS.iter().any(|ending| name.ends_with(ending)) && !name.contains(TRUTH) && !is_companion(path, settings)
 }
 
 fn manifest(path: &Path) -> Result<Vec<PathBuf>, ReplayError> {
@@ -122,7 +119,7 @@ mod tests {
     fn a_folder_gives_its_exposures_sorted_without_companions() {
         let folder =
             folder(&["b.fits", "a.fits.fz", "a.truth.fits", "notes.txt", "night/c_ooi_r.fits", "night/c_oow_r.fits"]);
-        let found = discover(folder.path()).expect("found");
+        let found = discover(folder.path(), &ReadSettings::default()).expect("found");
         let names: Vec<String> =
             found.iter().map(|p| p.file_name().expect("name").to_string_lossy().into_owned()).collect();
         assert_eq!(names, ["a.fits.fz", "b.fits", "c_ooi_r.fits"]);
@@ -133,13 +130,13 @@ mod tests {
         let folder = folder(&["a.fits"]);
         let manifest = folder.path().join("night.txt");
         std::fs::write(&manifest, "# a night\na.fits\n\nmissing.fits\n").expect("manifest");
-        let message = discover(&manifest).expect_err("refused").to_string();
+        let message = discover(&manifest, &ReadSettings::default()).expect_err("refused").to_string();
         assert!(message.contains("line 4") && message.contains("missing.fits"), "{message}");
     }
 
     #[test]
     fn an_empty_folder_is_said() {
         let folder = folder(&["readme.md"]);
-        assert!(matches!(discover(folder.path()), Err(ReplayError::Empty(_))));
+        assert!(matches!(discover(folder.path(), &ReadSettings::default()), Err(ReplayError::Empty(_))));
     }
 }
