@@ -299,3 +299,17 @@ fn configuration_and_usage_have_their_exit_codes() {
     stillair(&["replay", text(folder.path())]).exit(1).tells(&["no exposures found", ".fits"]);
     stillair(&["--help"]).exit(0).prints(&["process", "replay", "simulate"]);
 }
+
+#[test]
+fn a_reader_that_leaves_ends_the_program_quietly() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_stillair"))
+        .args(["config", "show"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("stillair starts");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("stillair ends");
+    assert!(ended.status.success(), "{:?}", ended.status);
+    assert!(ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
+}

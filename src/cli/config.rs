@@ -23,16 +23,16 @@ pub fn run(command: &ConfigCommand, file: Option<&Path>) -> Result<(), CliError>
         ConfigCommand::Show => {
             let loaded = settings::load(file)?;
             for layer in &loaded.layers {
-                println!("# layer: {layer}");
+                say!("# layer: {layer}");
             }
             let text = toml::to_string_pretty(&loaded.settings)
                 .map_err(|error| CliError::Failed(format!("settings cannot be written as TOML: {error}")))?;
-            print!("{text}");
+            say_text!("{text}");
             Ok(())
         }
         ConfigCommand::Check { file: given } => {
             let loaded = settings::load(given.as_deref().or(file))?;
-            println!("configuration is valid; layers: {}", loaded.layers.join(" < "));
+            say!("configuration is valid; layers: {}", loaded.layers.join(" < "));
             Ok(())
         }
     }

@@ -5,12 +5,12 @@ use crate::catalog::text;
 
 /// Prints every flag.
 pub fn print_flags() -> Result<(), CliError> {
-    print!("{}", text::flags_text());
+    say_text!("{}", text::flags_text());
     Ok(())
 }
 
 /// Prints every column.
 pub fn print_columns() -> Result<(), CliError> {
-    print!("{}", text::columns_text());
+    say_text!("{}", text::columns_text());
     Ok(())
 }

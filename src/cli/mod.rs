@@ -6,6 +6,10 @@ use clap::{Parser, Subcommand};
 
 use crate::settings;
 
+// First: its macros are used by the rest.
+#[macro_use]
+mod output;
+
 mod config;
 mod flags;
 mod models;

@@ -30,15 +30,15 @@ fn failed(error: impl std::fmt::Display) -> CliError {
 fn list(settings: &NetworkSettings) -> Result<(), CliError> {
     let networks = network::list(&settings.folder).map_err(failed)?;
     if networks.is_empty() {
-        println!("no networks in {} (network.folder)", settings.folder.display());
+        say!("no networks in {} (network.folder)", settings.folder.display());
     }
     for (name, card) in networks {
         let mark = if name == settings.name { "*" } else { " " };
         match card {
             Ok(card) => {
                 let [low, high] = card.domain.psf_fwhm;
-                println!("{mark} {name:<16} {}", card.description);
-                println!(
+                say!("{mark} {name:<16} {}", card.description);
+                say!(
                     "  {:16} PSF FWHM {low}-{high} target px, SNR {}-{}, {}, sha256 {}",
                     "",
                     card.domain.snr[0],
@@ -47,10 +47,10 @@ fn list(settings: &NetworkSettings) -> Result<(), CliError> {
                     card.sha256.get(..12).unwrap_or_default()
                 );
             }
-            Err(error) => println!("{mark} {name:<16} UNUSABLE: {error}"),
+            Err(error) => say!("{mark} {name:<16} UNUSABLE: {error}"),
         }
     }
-    println!("* in use (network.name)");
+    say!("* in use (network.name)");
     Ok(())
 }
 
@@ -63,18 +63,18 @@ fn check(name: Option<&str>, settings: &NetworkSettings) -> Result<(), CliError>
         return Err(CliError::Failed(format!("no networks in {} (network.folder)", settings.folder.display())));
     }
     let runtime = Runtime::load(&settings.runtime).map_err(failed)?;
-    println!("ONNX Runtime: {}", runtime.path().display());
+    say!("ONNX Runtime: {}", runtime.path().display());
     let mut faulty = Vec::new();
     for name in names {
         let report = network::check(&settings.folder.join(&name), &runtime, settings);
-        println!("{name}");
+        say!("{name}");
         for finding in &report.findings {
             let verdict = match finding.verdict {
                 Verdict::Pass => "ok  ",
                 Verdict::Warn => "WARN",
                 Verdict::Fail => "FAIL",
             };
-            println!("  {verdict}  {:<18} {}", finding.what, finding.detail);
+            say!("  {verdict}  {:<18} {}", finding.what, finding.detail);
         }
         if !report.passed() {
             faulty.push(name);

@@ -41,7 +41,7 @@ pub fn run(args: &ProcessArgs, settings: &Settings) -> Result<(), CliError> {
     }
     let base = contexts(&settings, &args.overrides, args.truth.as_deref())?;
     for handle in &handles {
-        println!("{}", handle.image.path.display());
+        say!("{}", handle.image.path.display());
         let outcome = base.for_exposure(handle).and_then(|context| Ok(pipeline::run(handle, &context)?));
         match outcome {
             Ok(done) => report::print_done(&done),

@@ -120,35 +120,35 @@ fn fit(args: &FitArgs, settings: &Settings) -> Result<(), CliError> {
     let fit = psf::fit_listed(&input, &settings.psf, given.as_ref(), listed.as_deref()).map_err(|e| failed(&e))?;
     fits::write_psf(&args.out, &fit.model, &fit.stars, Some(&fit.report)).map_err(|e| failed(&e))?;
     print_report(&fit.report);
-    println!("wrote {}", args.out.display());
+    say!("wrote {}", args.out.display());
     Ok(())
 }
 
 fn print_report(r: &PsfReport) {
-    println!("PSF quality      {}", r.quality.name());
+    say!("PSF quality      {}", r.quality.name());
     if let Some(fallback) = &r.fallback {
-        println!("fallback         {fallback}");
+        say!("fallback         {fallback}");
     }
-    println!("stars            {} used, {} reserved, of {} sources", r.used, r.reserved, r.sources);
+    say!("stars            {} used, {} reserved, of {} sources", r.used, r.reserved, r.sources);
     let reasons: Vec<String> = r.rejected.iter().map(|(name, n)| format!("{n} {name}")).collect();
-    println!("rejected         {}", reasons.join(", "));
+    say!("rejected         {}", reasons.join(", "));
     let residual = r.residual_order.map_or("none".to_string(), |o| format!("order {o}"));
-    println!(
+    say!(
         "model            order {}, residual {residual}, random field {}",
         r.order,
         if r.smooth { "yes" } else { "no" }
     );
-    println!("FWHM, e1, e2     {:.3} px, {:+.4}, {:+.4} (centre)", r.fwhm, r.e1, r.e2);
-    println!("chi2             used {:.3}, reserved {:.3}", r.chi2_used, r.chi2_reserved);
+    say!("FWHM, e1, e2     {:.3} px, {:+.4}, {:+.4} (centre)", r.fwhm, r.e1, r.e2);
+    say!("chi2             used {:.3}, reserved {:.3}", r.chi2_used, r.chi2_reserved);
     for (name, v) in [("dT/T", &r.size_residual), ("de1", &r.e1_residual), ("de2", &r.e2_residual)] {
-        println!("reserved {name:<7} mean {:+.5} +- {:.5}, rms {:.5}", v.mean, v.mean_error, v.rms);
+        say!("reserved {name:<7} mean {:+.5} +- {:.5}, rms {:.5}", v.mean, v.mean_error, v.rms);
     }
     for b in &r.rho {
         let rho: Vec<String> = b.rho.iter().map(|v| format!("{v:+.1e}")).collect();
-        println!("rho1-5 at {:6.0} px ({} pairs)  {}", b.separation, b.pairs, rho.join(" "));
+        say!("rho1-5 at {:6.0} px ({} pairs)  {}", b.separation, b.pairs, rho.join(" "));
     }
     for note in &r.notes {
-        println!("note             {note}");
+        say!("note             {note}");
     }
 }
 
@@ -183,7 +183,7 @@ fn eval(args: &EvalArgs) -> Result<(), CliError> {
     cards.push("PIXRESP", !args.without_pixel, "whether the pixel response is in");
     let hdus = [ExtraHdu::Cube { name: "PSF".into(), cube, cards }];
     fits::write_hdus(&args.out, &Cards::default(), &hdus).map_err(|e| failed(&e))?;
-    println!("wrote {} PSFs of {size} x {size} to {}", positions.len() - missing, args.out.display());
+    say!("wrote {} PSFs of {size} x {size} to {}", positions.len() - missing, args.out.display());
     if missing > 0 {
         return Err(CliError::Failed(format!(
             "{missing} of {} positions have no PSF (NaN in the cube)",
@@ -206,8 +206,8 @@ fn show(args: &ShowArgs) -> Result<(), CliError> {
     };
     match model.native() {
         Some(n) => {
-            println!("model            stillair, Moffat core beta {:.3}, order {}", n.beta, n.order);
-            println!(
+            say!("model            stillair, Moffat core beta {:.3}, order {}", n.beta, n.order);
+            say!(
                 "residual         {}",
                 n.residual.as_ref().map_or("none".into(), |r| format!(
                     "order {}, {} functions",
@@ -215,22 +215,22 @@ fn show(args: &ShowArgs) -> Result<(), CliError> {
                     r.basis.len()
                 ))
             );
-            println!("random field     {}", if n.smooth.is_some() { "yes" } else { "no" });
+            say!("random field     {}", if n.smooth.is_some() { "yes" } else { "no" });
         }
-        None => println!("model            tabulated pixels"),
+        None => say!("model            tabulated pixels"),
     }
-    println!("at               {:.2}, {:.2}", x + 1.0, y + 1.0);
-    println!("FWHM             {:.4} px", model.fwhm(x, y));
+    say!("at               {:.2}, {:.2}", x + 1.0, y + 1.0);
+    say!("FWHM             {:.4} px", model.fwhm(x, y));
     match model.distortion(x, y) {
-        Some((e1, e2)) => println!("e1, e2           {e1:+.5}, {e2:+.5}"),
-        None => println!("e1, e2           moments do not converge"),
+        Some((e1, e2)) => say!("e1, e2           {e1:+.5}, {e2:+.5}"),
+        None => say!("e1, e2           moments do not converge"),
     }
     if let Some(u) = model.uncertainty(x, y) {
-        println!("uncertainty      dT/T {:.5}, e {:.5}", u.size, u.ellipticity);
+        say!("uncertainty      dT/T {:.5}, e {:.5}", u.size, u.ellipticity);
     }
     let (path, _) = fits::split_spec(&args.psf);
     if let Some(counts) = star_counts(Path::new(path)) {
-        println!("stars            {counts}");
+        say!("stars            {counts}");
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ pub fn run(args: &ReplayArgs, settings: &Settings) -> Result<(), CliError> {
                 Progress::Failed(reason) => format!("FAILED   {}: {reason}", file.display()),
             };
             if bar.is_hidden() {
-                println!("{line}");
+                say!("{line}");
             } else {
                 bar.println(line);
             }
@@ -53,7 +53,7 @@ pub fn run(args: &ReplayArgs, settings: &Settings) -> Result<(), CliError> {
         },
     );
     bar.finish_and_clear();
-    println!("{} done, {} skipped, {} failed of {}", tally.done, tally.skipped, tally.failed.len(), files.len());
+    say!("{} done, {} skipped, {} failed of {}", tally.done, tally.skipped, tally.failed.len(), files.len());
     if tally.failed.is_empty() {
         Ok(())
     } else {

@@ -6,7 +6,7 @@ use crate::pipeline::{Done, TruthReport};
 /// Prints what was found, how good it is, how long it took and where it lies.
 pub fn print_done(done: &Done) {
     for line in lines(done) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 

@@ -131,7 +131,7 @@ fn one(args: &SimulateArgs, settings: &ExposureSettings, seed: u64, deconv: &Dec
     whole(&truth_path, |p| write_hdus(p, &cards, &truth))?;
     whole(&path, |p| write_exposure(p, &exposure, layout, &[]))?;
     let stars = plan.objects.iter().filter(|o| o.kind == Kind::Star).count();
-    println!(
+    say!(
         "{}: {} x {} pixels, {} objects ({stars} stars, {} with a saturated centre), truth in {}; {:.1} s",
         path.display(),
         settings.nx,

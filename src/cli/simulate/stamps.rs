@@ -63,7 +63,7 @@ pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) ->
     }
     write_text(&args.out.join("table.csv"), &table)?;
     let seconds = started.elapsed().as_secs_f64();
-    println!(
+    say!(
         "{count} stamps of {0} x {0} target pixels in {1}: {seconds:.1} s, {2:.0} a second",
         size * factor,
         args.out.display(),
