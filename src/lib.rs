@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | shell | [`cli`], [`replay`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
-//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`settings`] | numerics |
-//! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
+//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`settings`] | numerics |
+//! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
 //!
 //! # Conventions
 //!
@@ -24,8 +24,10 @@ pub mod cli;
 pub mod deconv;
 pub mod detect;
 pub mod evaluate;
+pub mod event;
 pub mod exposure;
 pub mod failure;
+pub mod fetch;
 pub mod fits;
 pub mod fourier;
 pub mod image;

@@ -8,10 +8,10 @@ use std::path::Path;
 /// The rooms, bottom floor first. A room may use rooms of lower floors, and those of its own floor listed in `SIDEWAYS`.
 const FLOORS: &[&[&str]] = &[
     &["failure", "image", "fourier", "sky"],
-    &["exposure", "catalog"],
+    &["exposure", "catalog", "event"],
     &["detect", "deconv"],
     &["psf", "stamp", "photometry", "simulate", "evaluate"],
-    &["fits", "network", "archive", "picture", "settings"],
+    &["fits", "network", "archive", "picture", "fetch", "bus", "settings"],
     &["pipeline"],
     &["replay"],
     &["cli"],
@@ -26,6 +26,8 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("settings", "fits"),
     ("settings", "network"),
     ("settings", "archive"),
+    ("settings", "fetch"),
+    ("settings", "bus"),
     ("simulate", "psf"),
 ];
 
