@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | shell | [`cli`], [`replay`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
-//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`settings`] | numerics |
+//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`] | numerics |
 //! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
 //!
 //! # Conventions
@@ -19,6 +19,7 @@
 //! * Fluxes are in image units inside the numerics; the catalogue turns them into nJy where a zero point is known.
 
 pub mod archive;
+pub mod bus;
 pub mod catalog;
 pub mod cli;
 pub mod deconv;

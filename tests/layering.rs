@@ -28,6 +28,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("settings", "archive"),
     ("settings", "fetch"),
     ("settings", "bus"),
+    ("bus", "fits"),
     ("simulate", "psf"),
 ];
 

@@ -18,6 +18,12 @@ pub enum ArchiveError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process works on the exposure.
+    #[error("{}: another process is at work in this folder; wait for it, or choose another with --out", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The Parquet encoder or decoder refused.
     #[error("{}: Parquet: {source}", path.display())]
     Parquet {
@@ -94,6 +100,7 @@ impl Classify for ArchiveError {
                 // a full disk, a quota, a network file system out of breath, an interrupted call
                 _ => FailureKind::Transient,
             },
+            Self::Busy { .. } => FailureKind::Transient,
             Self::Fits(source) => source.kind(),
             Self::Parquet { .. } | Self::Content { .. } => FailureKind::BadInput,
             Self::Arrow { .. } | Self::Misuse { .. } => FailureKind::Bug,

@@ -8,6 +8,7 @@ mod catalog_parquet;
 mod error;
 mod fits_cards;
 mod given;
+mod lock;
 pub mod npy;
 mod paths;
 mod stamps;
@@ -22,6 +23,7 @@ pub use catalog_parquet::{
 };
 pub use error::ArchiveError;
 pub use given::{ACCEPTED, Accepted, CatalogColumns, GivenCatalog, GivenObject, given_markdown, read_given_catalog};
+pub use lock::FolderLock;
 pub use paths::ExposurePaths;
 pub use stamps::{STAMP_CUBES, StampFile, StampPlanes, StampRecord};
 pub use summary::{ExposureSummary, SUMMARY_VERSION, WrittenFile};

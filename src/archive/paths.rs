@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::ArchiveError;
 use super::atomic::remove_leftovers;
+use super::{ArchiveError, FolderLock};
 
 /// The output folder of one exposure, `OUT/<exposure>/`, and the names in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,12 @@ impl ExposurePaths {
                 name.starts_with("stamps_") && name.ends_with(".fits")
             })
             .try_for_each(|path| remove(&path))
+    }
+
+    /// Creates the folder and locks it against other processes.
+    pub fn lock(&self) -> Result<FolderLock, ArchiveError> {
+        fs::create_dir_all(&self.folder).map_err(|e| ArchiveError::io("create the folder", &self.folder, e))?;
+        FolderLock::take(&self.folder)
     }
 
     /// The folder itself.

@@ -8,7 +8,7 @@ use super::CliError;
 use crate::archive::{GivenCatalog, read_given_catalog};
 use crate::detect::CatalogPosition;
 use crate::fits::{self, ExposureHandle};
-use crate::pipeline::{Context, Failure, Given, Inference, Stage, archive_name};
+use crate::pipeline::{Asked, Context, Failure, Given, Inference, Stage, Watch, archive_name};
 use crate::psf::PsfModel;
 use crate::settings::Settings;
 
@@ -184,7 +184,14 @@ impl Base {
                 given.positions = Some(positions(catalog, exposure.wcs.as_ref())?);
             }
         }
-        Ok(Context { settings, inference: self.inference.clone(), given, truth: self.truth.clone() })
+        Ok(Context {
+            settings,
+            inference: self.inference.clone(),
+            given,
+            truth: self.truth.clone(),
+            asked: Asked::default(),
+            watch: Watch::default(),
+        })
     }
 }
 

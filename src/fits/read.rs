@@ -138,6 +138,28 @@ pub fn read_with(file: &mut FitsFile, handle: &ExposureHandle, settings: &ReadSe
     })
 }
 
+/// Subtracts a plane of the sky level (image units, the image's shape) from an exposure.
+pub fn subtract_plane(exposure: &mut Exposure, plane: &PlaneRef, settings: &ReadSettings) -> Result<(), FitsError> {
+    let mut file = open(&plane.path, settings)?;
+    let level = file.read_plane(plane.hdu, settings.max_pixels)?;
+    let ((ny, nx), (image_ny, image_nx)) = (level.dim(), exposure.image.dim());
+    if (ny, nx) != (image_ny, image_nx) {
+        let hdu = file.hdu(plane.hdu)?.label();
+        return Err(FitsError::ShapeMismatch {
+            path: plane.path.display().to_string(),
+            hdu,
+            nx,
+            ny,
+            image_nx,
+            image_ny,
+        });
+    }
+    // Where the level is not known, what is left of the sky is estimated with the rest.
+    exposure.image.zip_mut_with(&level, |pixel, &sky| *pixel -= if sky.is_finite() { sky } else { 0.0 });
+    exposure.background_subtracted = Some(true);
+    Ok(())
+}
+
 /// Sets NaN and infinite pixels to 0 and gives the mask that marks them.
 fn blank_bad_pixels(image: &mut Plane) -> MaskPlane {
     let mut mask = MaskPlane::zeros(image.dim());

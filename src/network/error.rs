@@ -93,6 +93,12 @@ pub enum NetworkError {
         /// ONNX Runtime's reason.
         reason: String,
     },
+    /// The runtime or our use of it is broken.
+    #[error("network {network}: inference panicked; this is a bug, please report it with the log")]
+    Panicked {
+        /// Network.
+        network: String,
+    },
     /// A batch failed as a whole.
     #[error("network {network} failed on a batch of {batch} stamps of {side} x {side}: {reason}")]
     Run {
@@ -112,6 +118,7 @@ impl Classify for NetworkError {
         match self {
             // Memory may be there again later; everything else stays as it is.
             Self::Run { .. } => FailureKind::Transient,
+            Self::Panicked { .. } => FailureKind::Bug,
             _ => FailureKind::BadInput,
         }
     }

@@ -52,6 +52,8 @@ pub fn deconvolve(
     let mut rows = Vec::with_capacity(field.detections.sources.len());
     let sources: Vec<usize> = (0..field.detections.sources.len()).collect();
     for chunk in sources.chunks(CHUNK) {
+        timings.watch().check(&exposure.id, Stage::Stamp)?;
+        timings.watch().begins(Stage::Tikhonov);
         let start = Instant::now();
         let prepared: Vec<Result<Prepared, ObjectError>> = chunk
             .par_iter()

@@ -83,6 +83,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whoever asked for the exposure has called it off.
+    pub fn cancelled(exposure: &str, stage: Stage) -> Self {
+        Self {
+            exposure: exposure.to_string(),
+            stage,
+            kind: FailureKind::Transient,
+            reason: "called off before it was finished".into(),
+        }
+    }
+}
+
 impl Classify for Failure {
     fn kind(&self) -> FailureKind {
         self.kind

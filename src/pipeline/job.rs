@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use super::header::config_hash;
 use super::pictures::Pictures;
-use super::{Failure, Given, Inference, ObjectView, Stage, Timings, TruthReport, catalog_header, deconvolve, prepare};
+use super::{
+    Failure, Given, Inference, ObjectView, Stage, Timings, TruthReport, Watch, catalog_header, deconvolve, prepare,
+};
 use crate::archive::{self, ArchiveError, ExposurePaths, ExposureSummary, StampFile, StampPlanes, StampRecord};
 use crate::catalog::{Catalog, CatalogHeader, Flags};
-use crate::fits::{self, ExposureHandle};
+use crate::fits::{self, ExposureHandle, PlaneRef};
 use crate::settings::Settings;
 use crate::stamp;
 
@@ -23,6 +25,42 @@ pub struct Context {
     pub given: Given,
     /// Truth table; without it one beside the exposure (`X.truth.fits`) is used if there is one.
     pub truth: Option<PathBuf>,
+    /// What is known of the exposure besides its files.
+    pub asked: Asked,
+    /// Who follows the work.
+    pub watch: Watch,
+}
+
+/// What is known of an exposure by whoever asks for it.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Name of the exposure and of its folder; without it the file's.
+    pub name: Option<String>,
+    /// What is written into the catalogue as its source; without it the path of the file.
+    pub source: Option<String>,
+    /// Instrument, where the file does not say.
+    pub instrument: Option<String>,
+    /// What is to be noted in the catalogue.
+    pub notes: Vec<String>,
+    /// Plane of the sky level, image units, to be subtracted.
+    pub background: Option<PlaneRef>,
+}
+
+impl Context {
+    /// Name of the exposure's folder.
+    fn name(&self, handle: &ExposureHandle) -> String {
+        self.asked.name.clone().unwrap_or_else(|| archive_name(handle))
+    }
+
+    /// What is written as its source.
+    fn source(&self, handle: &ExposureHandle) -> String {
+        self.asked.source.clone().unwrap_or_else(|| handle.image.path.display().to_string())
+    }
+
+    /// Where its outputs lie.
+    pub fn paths(&self, handle: &ExposureHandle) -> ExposurePaths {
+        ExposurePaths::new(&self.settings.output.directory, &self.name(handle))
+    }
 }
 
 /// A finished exposure.
@@ -54,25 +92,30 @@ pub fn archive_name(handle: &ExposureHandle) -> String {
 ///
 /// A folder that another file filled is not done.
 pub fn is_done(handle: &ExposureHandle, context: &Context) -> bool {
-    let paths = ExposurePaths::new(&context.settings.output.directory, &archive_name(handle));
+    finished(handle, context).is_some()
+}
+
+/// The summary of an earlier run that finished this exposure with the same program, configuration and network.
+pub fn finished(handle: &ExposureHandle, context: &Context) -> Option<ExposureSummary> {
+    let paths = context.paths(handle);
     let wanted = CatalogHeader {
         config_hash: Some(config_hash(&context.settings, &context.given)),
         network_sha: context.inference.as_ref().map(|i| i.identity().sha256.clone()),
-        ..CatalogHeader::new(archive_name(handle))
+        ..CatalogHeader::new(context.name(handle))
     };
-    let source = handle.image.path.display().to_string();
-    matches!(ExposureSummary::read(&paths), Ok(Some(summary))
-        if summary.header.source.as_deref() == Some(source.as_str()) && summary.stale(paths.folder(), &wanted).is_none())
+    let source = context.source(handle);
+    let summary = ExposureSummary::read(&paths).ok()??;
+    let same = summary.header.source.as_deref() == Some(source.as_str());
+    (same && summary.stale(paths.folder(), &wanted).is_none()).then_some(summary)
 }
 
 /// Reads, processes and archives one exposure. Its folder gets the summary last: where that is, everything is.
 pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> {
     let settings = &context.settings;
-    let mut timings = Timings::default();
-    let name = archive_name(handle);
-    let exposure = timings.measure(Stage::Read, || {
-        fits::read(handle, &settings.read).map_err(|error| Failure::new(&name, Stage::Read, &error))
-    })?;
+    let mut timings = Timings::watched(&context.watch);
+    let name = context.name(handle);
+    let exposure = timings.measure(Stage::Read, || read(handle, context, &name))?;
+    context.watch.check(&name, Stage::Background)?;
     let mut field = prepare(&exposure, &context.given, settings, &mut timings)?;
     if let Some(inference) = &context.inference {
         let (trained, asked) = (inference.card().target.psf_fwhm, settings.deconv.target_fwhm);
@@ -86,11 +129,12 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
         }
     }
     let identity = context.inference.as_ref().map(Inference::identity);
-    let source = handle.image.path.display().to_string();
+    let source = context.source(handle);
     let header = catalog_header(&exposure, &field, &source, identity, &context.given, settings);
 
     let archived = |error: ArchiveError| Failure::new(&name, Stage::Archive, &error);
-    let paths = ExposurePaths::new(&settings.output.directory, &name);
+    let paths = context.paths(handle);
+    let _lock = paths.lock().map_err(archived)?;
     paths.prepare().map_err(archived)?;
     let mut stamps = StampFiles::create(&paths, &header, &field, settings).map_err(archived)?;
     let mut pictures = Pictures::new(&field, settings);
@@ -124,6 +168,22 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     }
     summary.write(&paths).map_err(archived)?;
     Ok(Done { catalog, summary, paths, timings, truth })
+}
+
+/// The exposure in its files, with what the asker knows better.
+fn read(handle: &ExposureHandle, context: &Context, name: &str) -> Result<crate::exposure::Exposure, Failure> {
+    let (settings, asked) = (&context.settings.read, &context.asked);
+    let failed = |error: fits::FitsError| Failure::new(name, Stage::Read, &error);
+    let mut exposure = fits::read(handle, settings).map_err(failed)?;
+    if let Some(name) = &asked.name {
+        exposure.id.clone_from(name);
+    }
+    exposure.instrument = exposure.instrument.or_else(|| asked.instrument.clone());
+    exposure.notes.extend(asked.notes.iter().cloned());
+    if let Some(plane) = &asked.background {
+        fits::subtract_plane(&mut exposure, plane, settings).map_err(failed)?;
+    }
+    Ok(exposure)
 }
 
 /// The stamp files of an exposure, one a stamp size.

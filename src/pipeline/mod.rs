@@ -14,13 +14,16 @@ mod pictures;
 mod row;
 mod timing;
 mod truth;
+mod watch;
 
 pub use deconvolve::{ObjectView, deconvolve};
 pub use failure::{Failure, Stage};
 pub use field::{Field, Given, prepare};
 pub use header::catalog_header;
+pub use header::config_hash;
 pub use inference::{Inference, InferenceError, NetworkIdentity};
-pub use job::{Context, Done, archive_name, is_done, run};
+pub use job::{Asked, Context, Done, archive_name, finished, is_done, run};
 pub use object::{Measured, ObjectError, Prepared};
 pub use timing::Timings;
 pub use truth::TruthReport;
+pub use watch::Watch;

@@ -2,19 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use super::Stage;
+use super::{Stage, Watch};
 
 /// Wall-clock time spent in each stage of one exposure.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Timings {
+    watch: Watch,
     spent: [Duration; Stage::ALL.len()],
     /// Highest resident memory of the process up to the end of each stage, KiB; 0 where the system does not tell.
     memory: [u64; Stage::ALL.len()],
 }
 
 impl Timings {
+    /// Timings that tell of each stage as it begins.
+    pub fn watched(watch: &Watch) -> Self {
+        Self { watch: watch.clone(), ..Self::default() }
+    }
+
+    /// Who is told, and whether the work has been called off.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     /// Runs `work` and adds its wall-clock time to `stage`.
     pub fn measure<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        self.watch.begins(stage);
         let start = Instant::now();
         let result = work();
         self.add(stage, start.elapsed());
