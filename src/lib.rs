@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | shell | [`cli`], [`replay`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
-//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`settings`] | numerics |
+//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`settings`], [`telemetry`], [`status`] | numerics |
 //! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
 //!
 //! # Conventions
@@ -39,3 +39,5 @@ pub mod settings;
 pub mod simulate;
 pub mod sky;
 pub mod stamp;
+pub mod status;
+pub mod telemetry;

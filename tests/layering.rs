@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["exposure", "catalog"],
     &["detect", "deconv"],
     &["psf", "stamp", "photometry", "simulate", "evaluate"],
-    &["fits", "network", "archive", "picture", "settings"],
+    &["fits", "network", "archive", "picture", "settings", "telemetry", "status"],
     &["pipeline"],
     &["replay"],
     &["cli"],
@@ -26,6 +26,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("settings", "fits"),
     ("settings", "network"),
     ("settings", "archive"),
+    ("settings", "telemetry"),
     ("simulate", "psf"),
 ];
 
