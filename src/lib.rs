@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | shell | [`cli`], [`replay`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
-//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`] | numerics |
+//! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`], [`telemetry`], [`status`] | numerics |
 //! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
 //!
 //! # Conventions
@@ -42,3 +42,5 @@ pub mod settings;
 pub mod simulate;
 pub mod sky;
 pub mod stamp;
+pub mod status;
+pub mod telemetry;

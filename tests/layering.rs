@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["exposure", "catalog", "event"],
     &["detect", "deconv"],
     &["psf", "stamp", "photometry", "simulate", "evaluate"],
-    &["fits", "network", "archive", "picture", "fetch", "bus", "settings"],
+    &["fits", "network", "archive", "picture", "fetch", "bus", "settings", "telemetry", "status"],
     &["pipeline"],
     &["replay"],
     &["cli"],
@@ -29,6 +29,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("settings", "fetch"),
     ("settings", "bus"),
     ("bus", "fits"),
+    ("settings", "telemetry"),
     ("simulate", "psf"),
 ];
 

@@ -78,6 +78,8 @@ pub fn config_hash(settings: &Settings, given: &Given) -> String {
     let mut deciding = settings.clone();
     deciding.output.directory = Default::default();
     deciding.network.threads = 0;
+    deciding.telemetry = Default::default();
+    deciding.http = Default::default();
     let mut text = toml::to_string(&deciding).unwrap_or_default();
     if let Some(fingerprint) = &given.fingerprint {
         text.push_str(fingerprint);

@@ -12,6 +12,7 @@ use crate::network::NetworkSettings;
 use crate::photometry::{RenormaliseSettings, StructureSettings};
 use crate::psf::PsfSettings;
 use crate::stamp::StampSettings;
+use crate::telemetry::TelemetrySettings;
 
 pub use load::{Loaded, SettingsError, load, load_from};
 
@@ -43,6 +44,10 @@ pub struct Settings {
     pub quality: QualitySettings,
     /// What is written, and where.
     pub output: OutputSettings,
+    /// Logs and traces.
+    pub telemetry: TelemetrySettings,
+    /// Metrics, probes and the page.
+    pub http: HttpSettings,
 }
 
 /// From when on a row is flagged.
@@ -81,5 +86,19 @@ pub struct OutputSettings {
 impl Default for OutputSettings {
     fn default() -> Self {
         Self { directory: "out".into(), stamps: true, pictures: true, sheet_objects: 12 }
+    }
+}
+
+/// Where metrics, probes and the page are served.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Address and port to listen on; empty: nothing is served. Anyone who reaches it reads everything: there is no login.
+    pub listen: String,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".into() }
     }
 }
