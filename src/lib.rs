@@ -6,7 +6,7 @@
 //!
 //! | floor | rooms | may use |
 //! |---|---|---|
-//! | shell | [`cli`], [`replay`] | everything below |
+//! | shell | [`cli`], [`daemon`], [`replay`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
 //! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`], [`telemetry`], [`status`] | numerics |
 //! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
@@ -22,6 +22,7 @@ pub mod archive;
 pub mod bus;
 pub mod catalog;
 pub mod cli;
+pub mod daemon;
 pub mod deconv;
 pub mod detect;
 pub mod evaluate;

@@ -106,6 +106,11 @@ impl BusSettings {
         Duration::from_secs(self.retry_s.saturating_mul(1 << doublings).min(600))
     }
 
+    /// The servers without the credentials that may stand in their addresses.
+    pub fn shown_url(&self) -> String {
+        super::connect::shown(&self.url)
+    }
+
     /// What is wrong with them, if anything.
     pub fn problem(&self) -> Option<String> {
         let ways = [

@@ -10,6 +10,7 @@ use crate::settings;
 #[macro_use]
 mod output;
 
+mod bus;
 mod config;
 mod flags;
 mod models;
@@ -17,7 +18,9 @@ mod process;
 mod psf;
 mod replay;
 mod report;
+mod serve;
 mod simulate;
+mod stream;
 mod work;
 
 /// Why a command ends without success, by exit code.
@@ -58,9 +61,9 @@ struct Cli {
     /// Configuration file (TOML); without it ./stillair.toml or ./config/stillair.toml if there is one
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What is logged on standard error: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
-    log: String,
+    /// What is logged on standard error: error, warn (default), info, debug, trace, or a tracing filter; `serve` takes [telemetry] log
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -69,7 +72,14 @@ struct Cli {
 enum Command {
     Process(process::ProcessArgs),
     Replay(replay::ReplayArgs),
+    Serve(serve::ServeArgs),
     Simulate(simulate::SimulateArgs),
+    /// Prepare a NATS server
+    #[command(subcommand)]
+    Bus(bus::BusCommand),
+    /// Exposures that were given up: list them, send them again
+    #[command(subcommand, name = "deadletter")]
+    DeadLetter(bus::DeadLetterCommand),
     /// Fit, evaluate or describe a PSF
     #[command(subcommand)]
     Psf(psf::PsfCommand),
@@ -99,10 +109,14 @@ pub fn main() -> u8 {
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
-        .map_err(|error| CliError::Usage(format!("--log {}: {error}", cli.log)))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let config = cli.config.as_deref();
+    if let Command::Serve(args) = &cli.command {
+        return serve::run(args, config, cli.log.as_deref());
+    }
+    let log = cli.log.as_deref().unwrap_or("warn");
+    let filter = tracing_subscriber::EnvFilter::try_new(log)
+        .map_err(|error| CliError::Usage(format!("--log {log}: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match &cli.command {
         Command::Config(command) => return config::run(command, config),
         Command::Flags => return flags::print_flags(),
@@ -116,6 +130,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Psf(command) => psf::run(&command, &settings),
         Command::Models(command) => models::run(&command, &settings.network),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
-        Command::Config(_) | Command::Flags | Command::Columns => Ok(()),
+        Command::Bus(command) => bus::run(&command, &settings),
+        Command::DeadLetter(command) => bus::dead_letters(&command, &settings),
+        Command::Config(_) | Command::Serve(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::stream::{Rate, check_options, from_stream, publish};
 use super::work::{Base, Overrides, contexts, exposures};
 use super::{CliError, report};
 use crate::pipeline;
@@ -16,7 +17,7 @@ use crate::settings::Settings;
 pub struct ReplayArgs {
     /// Folder (searched through), manifest (one path a line), or a single FITS file
     #[arg(value_name = "DIR|MANIFEST")]
-    source: PathBuf,
+    source: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     /// Exposures processed at the same time
@@ -25,12 +26,29 @@ pub struct ReplayArgs {
     /// Process again what is done already
     #[arg(long)]
     force: bool,
+    /// Publish an event for each exposure on this NATS server instead of processing it: a rehearsal for `serve`
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Events a second with --to, as N/s, N/min or N/h
+    #[arg(long, value_name = "N/s", requires = "to")]
+    rate: Option<Rate>,
+    /// Process the events that a NATS stream still holds ([bus] in the configuration, or the URL given)
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "to")]
+    from_stream: Option<String>,
 }
 
 /// Processes them all; the command fails if any exposure did, after all were tried.
 pub fn run(args: &ReplayArgs, settings: &Settings) -> Result<(), CliError> {
     let settings = args.overrides.apply(settings)?;
-    let files = replay::discover(&args.source, &settings.read).map_err(|error| CliError::Failed(error.to_string()))?;
+    check_options(args.source.as_deref(), args.from_stream.is_some())?;
+    if let Some(url) = &args.from_stream {
+        return from_stream(Some(url.as_str()).filter(|url| !url.is_empty()), &settings);
+    }
+    let source = args.source.as_deref().unwrap_or(Path::new("."));
+    let files = replay::discover(source, &settings.read).map_err(|error| CliError::Failed(error.to_string()))?;
+    if let Some(url) = &args.to {
+        return publish(&files, url, args.rate, &settings);
+    }
     clashes(&files)?;
     let base = contexts(&settings, &args.overrides, None)?;
     let bar = progress_bar(files.len());

@@ -23,6 +23,12 @@ pub fn one_line(done: &Done) -> String {
     )
 }
 
+/// The same of a summary.
+pub fn summary_line(summary: &crate::archive::ExposureSummary) -> String {
+    let psf = &summary.header.psf;
+    format!("{} objects, PSF FWHM {}, {}", summary.objects, psf_width(&summary.header), psf.quality)
+}
+
 fn psf_width(header: &CatalogHeader) -> String {
     match (header.psf.fwhm_arcsec, header.psf.fwhm_pixels) {
         (Some(arcsec), Some(pixels)) => format!("{arcsec:.3} arcsec ({pixels:.2} px)"),

@@ -6,9 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::CliError;
 use crate::archive::{GivenCatalog, read_given_catalog};
-use crate::detect::CatalogPosition;
 use crate::fits::{self, ExposureHandle};
-use crate::pipeline::{Asked, Context, Failure, Given, Inference, Stage, Watch, archive_name};
+use crate::pipeline::{Asked, Context, Failure, Given, Inference, Stage, Watch, archive_name, given_positions};
 use crate::psf::PsfModel;
 use crate::settings::Settings;
 
@@ -181,7 +180,8 @@ impl Base {
                 .map_err(|error| Failure::new(&archive_name(handle), Stage::Read, &error))?;
             settings = self.overrides.for_scale(&settings, exposure.pixel_scale())?;
             if let Some(catalog) = &self.catalog {
-                given.positions = Some(positions(catalog, exposure.wcs.as_ref())?);
+                let positions = given_positions(catalog, exposure.wcs.as_ref());
+                given.positions = Some(positions.map_err(|error| CliError::Failed(error.to_string()))?);
             }
         }
         Ok(Context {
@@ -193,29 +193,4 @@ impl Base {
             watch: Watch::default(),
         })
     }
-}
-
-/// Pixel positions of a given catalogue: its own, else through the WCS.
-fn positions(catalog: &GivenCatalog, wcs: Option<&crate::sky::Wcs>) -> Result<Vec<CatalogPosition>, CliError> {
-    catalog
-        .objects
-        .iter()
-        .map(|object| {
-            // The sky is preferred: a survey's pixel columns may belong to another image.
-            let through_wcs = object.sky.and_then(|(ra, dec)| wcs?.sky_to_pixel(ra, dec));
-            let (x, y) = match (through_wcs, object.pixel, object.sky) {
-                (Some(position), _, _) | (None, Some(position), _) => position,
-                // A place on the sky that the projection does not reach lies outside the image.
-                (None, None, Some(_)) if wcs.is_some() => (f64::NAN, f64::NAN),
-                _ => {
-                    return Err(CliError::Failed(
-                        "the catalogue gives ra and dec only, but the exposure has no usable WCS; add columns x and y \
-                         (FITS pixels)"
-                            .into(),
-                    ));
-                }
-            };
-            Ok(CatalogPosition { id: object.id, x, y })
-        })
-        .collect()
 }

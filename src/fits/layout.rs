@@ -377,6 +377,20 @@ fn beginning(path: &Path, prefix: &str) -> Option<PathBuf> {
     names.into_iter().next()
 }
 
+/// A plane that lies in a file named by the caller, in the HDU named or else the one that belongs to the image.
+pub fn plane_in(
+    path: &Path,
+    hdu: Option<&str>,
+    image: &ExposureHandle,
+    settings: &ReadSettings,
+) -> Result<PlaneRef, FitsError> {
+    if let Some(wanted) = hdu {
+        return Ok(PlaneRef { path: path.to_path_buf(), hdu: open(path, settings)?.select(wanted)?.index });
+    }
+    let name = open(&image.image.path, settings)?.hdu(image.image.hdu)?.name.clone();
+    companion_plane(path.to_path_buf(), &name, image.image.hdu, settings)
+}
+
 /// The HDU of a companion file that belongs to an image: of the same EXTNAME, else of the same number, else its only image.
 fn companion_plane(
     path: PathBuf,

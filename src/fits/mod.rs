@@ -17,7 +17,7 @@ pub mod write;
 
 pub use error::{FitsError, hdu_label};
 pub use file::{FitsFile, HduContent, HduInfo};
-pub use layout::{ExposureHandle, Layout, NoiseKind, PlaneRef, is_companion, list_exposures, list_in};
+pub use layout::{ExposureHandle, Layout, NoiseKind, PlaneRef, is_companion, list_exposures, list_in, plane_in};
 pub use psf_files::{PsfFileError, read_positions, read_psf, split_spec, write_psf};
 pub use read::{MIN_SIDE, read, read_with, subtract_plane};
 pub use settings::{Companions, ReadSettings};

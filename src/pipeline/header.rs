@@ -75,12 +75,7 @@ fn psf_summary(field: &Field, pixel_scale: Option<f64>) -> PsfSummary {
 
 /// SHA-256 of the settings that decide what a catalogue holds (where it is written does not), and of the catalogue and PSF given.
 pub fn config_hash(settings: &Settings, given: &Given) -> String {
-    let mut deciding = settings.clone();
-    deciding.output.directory = Default::default();
-    deciding.network.threads = 0;
-    deciding.telemetry = Default::default();
-    deciding.http = Default::default();
-    let mut text = toml::to_string(&deciding).unwrap_or_default();
+    let mut text = toml::to_string(&settings.deciding()).unwrap_or_default();
     if let Some(fingerprint) = &given.fingerprint {
         text.push_str(fingerprint);
     }

@@ -6,6 +6,7 @@
 mod deconvolve;
 mod failure;
 mod field;
+mod given;
 mod header;
 mod inference;
 mod job;
@@ -19,6 +20,7 @@ mod watch;
 pub use deconvolve::{ObjectView, deconvolve};
 pub use failure::{Failure, Stage};
 pub use field::{Field, Given, prepare};
+pub use given::{GivenError, given_positions};
 pub use header::catalog_header;
 pub use header::config_hash;
 pub use inference::{Inference, InferenceError, NetworkIdentity};

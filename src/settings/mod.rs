@@ -2,11 +2,14 @@
 //!
 //! Each section is declared (with its defaults and units) by the module it configures; this room composes and reads them.
 
+mod differ;
 mod load;
 
 use crate::archive::CatalogColumns;
+use crate::bus::{BusSettings, SpoolSettings};
 use crate::deconv::DeconvSettings;
 use crate::detect::{BackgroundSettings, DetectSettings};
+use crate::fetch::FetchSettings;
 use crate::fits::ReadSettings;
 use crate::network::NetworkSettings;
 use crate::photometry::{RenormaliseSettings, StructureSettings};
@@ -48,6 +51,14 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
     /// Metrics, probes and the page.
     pub http: HttpSettings,
+    /// How the service works.
+    pub serve: ServeSettings,
+    /// The NATS server.
+    pub bus: BusSettings,
+    /// The spool directory.
+    pub spool: SpoolSettings,
+    /// Where pixels may come from.
+    pub fetch: FetchSettings,
 }
 
 /// From when on a row is flagged.
@@ -66,6 +77,40 @@ pub struct QualitySettings {
 impl Default for QualitySettings {
     fn default() -> Self {
         Self { chi2_reduced: 1.5, lag1_significance: 5.0, false_structure: 0.1 }
+    }
+}
+
+/// How the service works.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeSettings {
+    /// Exposures in hand at a time.
+    pub workers: usize,
+    /// Seconds that an exposure may take.
+    pub deadline_s: f64,
+    /// Seconds in which to finish, or hand back, what is in hand when the service is told to stop.
+    pub grace_s: u64,
+    /// Room that must be left on the disk before work is taken, MiB.
+    pub min_free_mib: u64,
+    /// Where finished exposures are put besides the output directory, `s3://bucket/prefix`; empty: nowhere.
+    pub upload: String,
+    /// Exposures that the page remembers.
+    pub keep: usize,
+    /// Seconds of silence, while work waits, after which the connection is made anew.
+    pub watchdog_s: u64,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            deadline_s: 900.0,
+            grace_s: 60,
+            min_free_mib: 1024,
+            upload: String::new(),
+            keep: 200,
+            watchdog_s: 120,
+        }
     }
 }
 

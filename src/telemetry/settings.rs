@@ -27,6 +27,6 @@ pub struct TelemetrySettings {
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { log_format: LogFormat::Auto, log: "info".into(), otlp_endpoint: String::new() }
+        Self { log_format: LogFormat::Auto, log: "info,ort=warn".into(), otlp_endpoint: String::new() }
     }
 }
