@@ -1,16 +1,16 @@
 //! What lies in `deploy/` and docs/operations.md: checked with the programs that will read it, as far as they run here.
 #![allow(clippy::expect_used, clippy::panic)]
 
-mod common {
-    pub mod program;
-    pub mod servers;
-}
+#[path = "common/program.rs"]
+mod program;
+#[path = "common/servers.rs"]
+mod servers;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::program::{stillair, stillair_with};
-use common::servers::python;
+use program::{stillair, stillair_with};
+use servers::python;
 
 fn check(script: &str, arguments: &[&str]) {
     let Some(python) = python() else { return };

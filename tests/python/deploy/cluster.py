@@ -94,6 +94,7 @@ def check_pod(resources: dict, settings: dict, secret: dict) -> None:
     need(given["secretName"] == secret["metadata"]["name"], "secret.example.yaml has another name")
     need(pod["securityContext"]["runAsNonRoot"] is True, "Deployment: may run as root")
     need(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "Deployment: no seccomp profile")
+    need({"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in container["env"], "Deployment: ONNX Runtime would report its use")
     inside = container["securityContext"]
     need(inside["allowPrivilegeEscalation"] is False and inside["readOnlyRootFilesystem"] is True, "Deployment: securityContext")
     need(inside["capabilities"] == {"drop": ["ALL"]}, "Deployment: capabilities")

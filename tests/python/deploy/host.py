@@ -12,7 +12,7 @@ from dockerfile_parse import DockerfileParser
 from .common import Broken, must, need, program, read_toml, run, seconds
 
 # Ten times systemd's exposure level, 0 (safe) to 100.
-EXPOSURE_LIMIT = 15
+EXPOSURE_LIMIT = 14
 
 
 def read_unit(path: Path) -> dict:
@@ -37,6 +37,7 @@ def check_systemd(root: Path) -> None:
         place = settings[section][key]
         need(place.startswith(service["ReadWritePaths"] + "/"), f"unit: [{section}] {key} {place} is not writable")
     need(settings["fetch"]["staging"] == "/var/cache/" + service["CacheDirectory"], "unit: [fetch] staging is not writable")
+    need(service.get("Environment") == "ORT_DISABLE_TELEMETRY=1", "unit: ONNX Runtime would report its use")
     analyze = program("systemd-analyze")
     if not analyze:
         return
@@ -114,6 +115,7 @@ def check_container(root: Path) -> None:
                 need((root / value.split()[0]).exists(), f"{name}: RUN {value}: no such script")
         need(user and not re.match(r"(root|0)\b", user), f"{name}: runs as root")
         need(health and "/readyz" in health, f"{name}: no health check on /readyz")
+        need("ORT_DISABLE_TELEMETRY=1" in path.read_text(), f"{name}: ONNX Runtime would report its use")
         settings = read_toml(root / "deploy/container/stillair.toml")
         models = settings["network"]["folder"]
         need(any(target.startswith(models + "/") for *_, target in copied), f"{name}: no network below {models}")
