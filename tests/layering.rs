@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["psf", "stamp", "photometry", "simulate", "evaluate"],
     &["fits", "network", "archive", "picture", "settings", "telemetry", "status"],
     &["pipeline"],
-    &["replay"],
+    &["replay", "web"],
     &["cli"],
 ];
 

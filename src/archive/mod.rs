@@ -10,6 +10,7 @@ mod fits_cards;
 mod given;
 pub mod npy;
 mod paths;
+mod stamp_reader;
 mod stamps;
 mod summary;
 mod table_meta;
@@ -23,6 +24,7 @@ pub use catalog_parquet::{
 pub use error::ArchiveError;
 pub use given::{ACCEPTED, Accepted, CatalogColumns, GivenCatalog, GivenObject, given_markdown, read_given_catalog};
 pub use paths::ExposurePaths;
+pub use stamp_reader::StampReader;
 pub use stamps::{STAMP_CUBES, StampFile, StampPlanes, StampRecord};
 pub use summary::{ExposureSummary, SUMMARY_VERSION, WrittenFile};
 pub use truth::{TRUTH_HDU, TruthObject, TruthTable, read_truth};
