@@ -6,7 +6,7 @@
 //!
 //! | floor | rooms | may use |
 //! |---|---|---|
-//! | shell | [`cli`], [`daemon`], [`replay`] | everything below |
+//! | shell | [`cli`], [`daemon`], [`replay`], [`web`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
 //! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`], [`telemetry`], [`status`] | numerics |
 //! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
@@ -45,3 +45,4 @@ pub mod sky;
 pub mod stamp;
 pub mod status;
 pub mod telemetry;
+pub mod web;

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["psf", "stamp", "photometry", "simulate", "evaluate"],
     &["fits", "network", "archive", "picture", "fetch", "bus", "settings", "telemetry", "status"],
     &["pipeline"],
-    &["replay", "daemon"],
+    &["replay", "daemon", "web"],
     &["cli"],
 ];
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_file;
 use super::{ArchiveError, ExposurePaths};
 use crate::catalog::flags::FLAG_TABLE;
-use crate::catalog::{Catalog, CatalogHeader};
+use crate::catalog::{Catalog, CatalogHeader, common_flags};
 
 /// Version of `summary.json`.
 pub const SUMMARY_VERSION: u32 = 1;
@@ -35,6 +35,9 @@ pub struct ExposureSummary {
     pub objects: usize,
     /// Rows with each flag, flags that no row has left out.
     pub flagged: BTreeMap<String, usize>,
+    /// Rows with a flag that not every row has; `None` in summaries of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged_objects: Option<usize>,
     /// Seconds of each stage: the one thing that differs from run to run.
     pub seconds: BTreeMap<String, f64>,
     /// Every file of the exposure but this one.
@@ -54,6 +57,7 @@ impl ExposureSummary {
                 flagged.insert((*name).to_string(), count);
             }
         }
+        let common = common_flags(&catalog.rows);
         let folder = paths.folder();
         let failed = |e| ArchiveError::io("read the folder", folder, e);
         let mut files = Vec::new();
@@ -71,6 +75,7 @@ impl ExposureSummary {
             header: catalog.header.clone(),
             objects: catalog.rows.len(),
             flagged,
+            flagged_objects: Some(catalog.rows.iter().filter(|r| !(r.flags - common).is_empty()).count()),
             seconds,
             files,
             more: serde_json::Map::new(),

@@ -10,6 +10,7 @@ use super::Secret;
 #[serde(default, deny_unknown_fields)]
 pub struct BusSettings {
     /// Server, `nats://host:port` or `tls://host:port`, several separated by commas; empty: the spool directory is used instead.
+    #[serde(serialize_with = "without_credentials")]
     pub url: String,
     /// User name.
     pub user: String,
@@ -63,6 +64,11 @@ pub struct BusSettings {
     pub duplicate_window_s: u64,
     /// Largest event, bytes.
     pub max_event_bytes: usize,
+}
+
+/// Addresses may hold credentials: they are not shown.
+fn without_credentials<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&super::connect::shown(url))
 }
 
 impl Default for BusSettings {

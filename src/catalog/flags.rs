@@ -1,5 +1,7 @@
 //! Row flags: each declared once with bit, name and meaning.
 
+use super::CatalogRow;
+
 macro_rules! flags {
     ($($bit:literal $name:ident $meaning:literal)*) => {
         bitflags::bitflags! {
@@ -37,4 +39,12 @@ flags! {
     19 SHAPE_FAILED        "moments did not converge: shape columns are missing"
     20 UNCALIBRATED        "no flux-bias calibration for this instrument, band, PSF and network"
     21 PSF_TOO_NARROW      "PSF is narrower than the target PSF: nothing to sharpen on this grid"
+}
+
+/// The flags that every row has, and so say nothing of one object; none where there are fewer than two rows.
+pub fn common_flags(rows: &[CatalogRow]) -> Flags {
+    match rows {
+        [] | [_] => Flags::empty(),
+        rows => rows.iter().fold(Flags::all(), |common, row| common & row.flags),
+    }
 }

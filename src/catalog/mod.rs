@@ -6,5 +6,5 @@ pub mod header;
 pub mod text;
 
 pub use columns::{COLUMNS, CatalogRow, Column, Kind, Unit, Units, Value};
-pub use flags::Flags;
+pub use flags::{Flags, common_flags};
 pub use header::{Catalog, CatalogHeader, PsfSummary};

@@ -15,6 +15,7 @@ use crate::pipeline::Inference;
 use crate::settings::{self, Settings};
 use crate::status::{Component, Status};
 use crate::telemetry::{self, Metrics, Telemetry};
+use crate::web::{self, App, Limits};
 
 /// Run as a service: take exposures from NATS (or a spool directory), publish deconvolved catalogues, lose nothing
 #[derive(Debug, clap::Args)]
@@ -289,6 +290,16 @@ impl Signals {
 
 /// The page, metrics and probes.
 async fn page(listener: tokio::net::TcpListener, daemon: Daemon, about: String, stop: CancellationToken) {
-    let _ = (listener, daemon, about);
-    stop.cancelled().await;
+    let app = App {
+        archive: daemon.archive(),
+        status: daemon.status,
+        metrics: daemon.metrics,
+        bus: about,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: time::OffsetDateTime::now_utc(),
+        limits: Limits::default(),
+    };
+    if let Err(error) = web::serve(listener, app, async move { stop.cancelled().await }).await {
+        tracing::error!(%error, "the page is no longer served");
+    }
 }

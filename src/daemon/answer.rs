@@ -43,7 +43,8 @@ pub(super) async fn see_through(daemon: &Daemon, delivery: Delivery) {
         }
         Ok(())
     };
-    let result = alive(work, &receipt, Duration::from_secs_f64(settings.bus.ack_wait_s as f64 / 3.0)).await;
+    let interval = Duration::from_secs_f64((settings.bus.ack_wait_s as f64 / 3.0).min(30.0));
+    let result = alive(daemon, work, &receipt, interval).await;
     working.dec();
     let trouble = match result {
         Ok(()) => {
@@ -60,7 +61,7 @@ pub(super) async fn see_through(daemon: &Daemon, delivery: Delivery) {
 }
 
 /// Runs work, and gives a sign of life every `interval`.
-async fn alive<T>(work: impl Future<Output = T>, receipt: &Receipt, interval: Duration) -> T {
+async fn alive<T>(daemon: &Daemon, work: impl Future<Output = T>, receipt: &Receipt, interval: Duration) -> T {
     let mut ticks = tokio::time::interval(interval);
     ticks.tick().await;
     tokio::pin!(work);
@@ -68,6 +69,7 @@ async fn alive<T>(work: impl Future<Output = T>, receipt: &Receipt, interval: Du
         tokio::select! {
             result = &mut work => return result,
             _ = ticks.tick() => {
+                daemon.status.beat();
                 if let Err(error) = receipt.progress().await {
                     tracing::debug!(%error, "no sign of life could be given");
                 }

@@ -150,7 +150,7 @@ async fn work(
 
 /// How long the exposure may take.
 fn time_left(settings: &Settings, event: &ExposureEvent) -> Result<Duration, Trouble> {
-    let ours = Duration::from_secs_f64(settings.serve.deadline_s.max(0.1));
+    let ours = Duration::from_secs_f64(settings.serve.deadline_s.max(0.001));
     let Some(text) = &event.event.data.deadline else { return Ok(ours) };
     let bad = |reason: String| Trouble { stage: "event", kind: TroubleKind::BadInput, reason };
     let deadline = OffsetDateTime::parse(text, &Rfc3339)

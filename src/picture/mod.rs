@@ -5,12 +5,14 @@ mod axes;
 mod canvas;
 mod colour;
 mod flux;
+mod panels;
 mod psf_map;
 mod sheet;
 mod stars;
 
 pub use canvas::Picture;
 pub use flux::{FluxPoint, FluxTexts, flux_against_truth};
+pub use panels::{PanelObject, object_panels};
 pub use psf_map::{PsfMap, PsfPoint, StarPoint, StarStatus, psf_map};
 pub use sheet::{SheetObject, SheetTexts, choose_objects, object_sheet};
 pub use stars::{StarDiagram, StarDiagramPoint, star_selection};

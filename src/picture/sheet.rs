@@ -167,28 +167,28 @@ fn describe(
 }
 
 /// Limits of an image panel: 1.5 sigma below zero to the brightest pixel of the part shown, at least 10 sigma so that noise stays dark.
-struct Limits {
-    low: f64,
-    high: f64,
-    soft: f64,
+pub(super) struct Limits {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) soft: f64,
 }
 
-fn limits(view: &View<'_>, sigma: f64) -> Limits {
+pub(super) fn limits(view: &View<'_>, sigma: f64) -> Limits {
     let peak = view.values().fold(f64::NEG_INFINITY, f64::max);
     let sigma = if sigma.is_finite() && sigma > 0.0 { sigma } else { peak.abs() * 0.02 };
     Limits { low: -1.5 * sigma, high: peak.max(10.0 * sigma), soft: 3.0 * sigma }
 }
 
 /// A square part of a plane.
-struct View<'a> {
-    plane: &'a Plane,
-    column: isize,
-    row: isize,
-    side: usize,
+pub(super) struct View<'a> {
+    pub(super) plane: &'a Plane,
+    pub(super) column: isize,
+    pub(super) row: isize,
+    pub(super) side: usize,
 }
 
 impl View<'_> {
-    fn at(&self, column: usize, row: usize) -> f64 {
+    pub(super) fn at(&self, column: usize, row: usize) -> f64 {
         let (c, r) = (self.column + column as isize, self.row + row as isize);
         if c < 0 || r < 0 {
             return f64::NAN;

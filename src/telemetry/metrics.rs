@@ -10,8 +10,9 @@ use crate::catalog::flags::FLAG_TABLE;
 
 /// How an exposure's delivery ends.
 pub const OUTCOMES: [&str; 4] = ["done", "failed", "retried", "duplicate"];
-/// The stages an exposure goes through, and all of them together.
-pub const STAGES: [&str; 12] = [
+/// The stages an exposure goes through, reading its event first, and all of them together.
+pub const STAGES: [&str; 13] = [
+    "event",
     "fetch",
     "read",
     "background",
