@@ -57,8 +57,11 @@ TARGET_LABELS = {"job", "instance", "accelerator", "namespace", "pod"}
 
 def scraped(url: str) -> dict:
     """The metrics that a running program shows: {name: (type, {label: values seen})}."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        text = answer.read().decode()
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+    except OSError as error:
+        raise Broken(f"{url}: {error}") from None
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     found = {name: (kind, {}) for name, kind in kinds.items()}
     for name, labels in re.findall(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+$", text, re.M):
