@@ -47,6 +47,7 @@ BREAKS = [
     ("nats", "nats-server", f"{NATS}/nats-server.conf", "write_deadline", "write_dedline", "nats-server -t"),
     ("nats", "nats-server", f"{NATS}/nats-server.conf", '"$JS.ACK.>", "$JS.FC.>"', '"$JS.FC.>"', "stillair may not"),
     ("nats", "nats-server", f"{NATS}/nats-server.conf", '"$O.exposures.>"', '"$O.>", "stillair.catalog.>"', "publisher may publish"),
+    ("nats", "nats-server", f"{NATS}/nats-server.conf", "#  key_file", "#  keyfile", "keyfile"),
     ("nats", "nats-server", f"{NATS}/stillair.consumer.json", '"ack_wait": 30', '"ack_wait": 60', "ack_wait"),
     ("nats", "nats-server", f"{NATS}/exposures.stream.json", '"discard": "old"', '"discarded": "old"', "discarded"),
     ("prometheus", "promtool", RULES, "== 0\n        for: 2m", "== 0\n        for: 9m", "StillairDown"),

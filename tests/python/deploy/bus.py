@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import nats.errors
 import nats.js.api
 import nats.js.errors
 
-from .common import Broken, environment, need, program, read_toml, run
+from .common import Broken, environment, must, need, program, read_toml, run
 
 PASSWORDS = {f"NATS_{user}_PASSWORD": f"{user.lower()}-secret" for user in ("OPERATOR", "STILLAIR", "PUBLISHER", "READER")}
 STREAMS = {
@@ -190,6 +191,15 @@ def check_nats(root: Path) -> None:
     tested = run(server, "-t", "-c", conf, env=environment(**PASSWORDS))
     need(tested.returncode == 0, f"nats-server -t:\n{tested.stdout}")
     need(run(server, "-t", "-c", conf).returncode != 0, "nats-server.conf does without passwords")
+    with tempfile.TemporaryDirectory() as temporary:
+        # The example of TLS, uncommented, with certificates of our own.
+        must(sys.executable, Path(__file__).resolve().parents[1] / "make_certificates.py", temporary)
+        example = re.search(r"^#tls \{\n(#.*\n)*?#\}\n", text, re.M)
+        need(example, "nats-server.conf shows no TLS")
+        uncommented = text.replace(example[0], example[0].replace("#", "")).replace("/etc/nats/tls", temporary)
+        copy = Path(temporary, "nats-server.conf")
+        copy.write_text(uncommented)
+        must(server, "-t", "-c", copy, env=environment(**PASSWORDS))
     port, monitor = free_port(), free_port()
     with tempfile.TemporaryDirectory() as temporary:
         log = Path(temporary, "log")

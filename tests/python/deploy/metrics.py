@@ -32,7 +32,7 @@ DECLARED = {
     "stillair_redeliveries_total": ("counter", {}),
     "stillair_psf_fwhm_arcsec": ("histogram", {}),
     "stillair_psf_reserved_size_residual": ("histogram", {}),
-    "stillair_psf_quality_total": ("counter", {"quality": {"good", "degraded", "failed"}}),
+    "stillair_psf_quality_total": ("counter", {"quality": {"good", "degraded", "failed", "given"}}),
     "stillair_inference_device_info": ("gauge", {"network": None, "device": {"cpu", "cuda"}, "runtime": None}),
     "stillair_build_info": ("gauge", {"version": None}),
     "stillair_bus_connected": ("gauge", {}),
@@ -57,8 +57,11 @@ TARGET_LABELS = {"job", "instance", "accelerator", "namespace", "pod"}
 
 def scraped(url: str) -> dict:
     """The metrics that a running program shows: {name: (type, {label: values seen})}."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        text = answer.read().decode()
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+    except OSError as error:
+        raise Broken(f"{url}: {error}") from None
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     found = {name: (kind, {}) for name, kind in kinds.items()}
     for name, labels in re.findall(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+$", text, re.M):

@@ -14,10 +14,10 @@ KNOWN = {
     "bus": {
         "url", "user", "password", "password_file", "token", "token_file", "credentials_file", "nkey_seed_file", "tls_ca_file",
         "tls_cert_file", "tls_key_file", "tls_required", "exposures_stream", "exposures_subject", "consumer", "catalogs_stream",
-        "ready_subject", "rows_subject", "dead_letter_stream", "failed_subject", "ack_wait_s", "max_deliveries", "provision",
+        "ready_subject", "rows_subject", "dead_letter_stream", "failed_subject", "reply_prefix", "ack_wait_s", "max_deliveries", "retry_s", "provision",
         "duplicate_window_s", "max_event_bytes",
     },
-    "spool": {"directory", "poll_s"},
+    "spool": {"directory", "poll_s", "settle_s"},
     "fetch": {
         "roots", "hosts", "buckets", "max_file_mib", "s3_endpoint", "s3_region", "s3_allow_http", "staging",
     },
