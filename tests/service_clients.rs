@@ -12,9 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::servers::{Certificates, Nats, S3, free_port, python, wait_until};
-use common::service::{
-    Service, all_answered, client, event, provision, publish, ready_events, small_exposures, uri,
-};
+use common::service::{Service, all_answered, client, event, provision, publish, ready_events, small_exposures, uri};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use stillair::archive::read_catalog_parquet;
@@ -108,7 +106,10 @@ async fn pixels_come_from_s3_http_and_nats_and_go_to_s3() {
     provision(&nats.url());
     let context = client(&nats.url()).await;
     let store = context
-        .create_object_store(async_nats::jetstream::object_store::Config { bucket: "pixels".into(), ..Default::default() })
+        .create_object_store(async_nats::jetstream::object_store::Config {
+            bucket: "pixels".into(),
+            ..Default::default()
+        })
         .await
         .unwrap();
     store.put("night/a.fits", &mut bytes.as_slice()).await.unwrap();
@@ -153,7 +154,8 @@ async fn pixels_come_from_s3_http_and_nats_and_go_to_s3() {
         }
     }
     // The same pixels by three ways: the same rows, and nothing left in the staging folder.
-    let rows = |name: &str| read_catalog_parquet(&folder.path().join("out").join(name).join("catalog.parquet")).unwrap().rows;
+    let rows =
+        |name: &str| read_catalog_parquet(&folder.path().join("out").join(name).join("catalog.parquet")).unwrap().rows;
     assert_eq!(format!("{:?}", rows("Test-s3")), format!("{:?}", rows("Test-nats")));
     assert_eq!(format!("{:?}", rows("Test-s3")), format!("{:?}", rows("Test-http")));
     assert_eq!(std::fs::read_dir(folder.path().join("staging")).unwrap().count(), 0);
@@ -194,7 +196,8 @@ fn servers_that_ask_who_is_there_are_answered() {
 
     let keys = nkeys::KeyPair::new_user();
     std::fs::write(path("seed"), keys.seed().unwrap()).unwrap();
-    let nkey = Nats::start(&path("nkey"), &format!("authorization {{ users: [ {{ nkey: {} }} ] }}", keys.public_key())).unwrap();
+    let nkey = Nats::start(&path("nkey"), &format!("authorization {{ users: [ {{ nkey: {} }} ] }}", keys.public_key()))
+        .unwrap();
     let seed = ("STILLAIR__BUS__NKEY_SEED_FILE", path("seed").display().to_string());
     assert!(gets_in(folder.path(), &nkey, &nkey.url(), &[seed]));
 
@@ -246,7 +249,10 @@ async fn a_spool_directory_serves_sites_without_a_bus() {
     drop_in("outside.json", event("outside", &uri(&files[1])).to_string().as_bytes());
     let there = |path: &str| spool.join(path).exists();
     wait_until("all is answered", Duration::from_secs(60), || {
-        there("done/first.fits") && there("done/second.json") && there("failed/bad.json") && there("failed/outside.json")
+        there("done/first.fits")
+            && there("done/second.json")
+            && there("failed/bad.json")
+            && there("failed/outside.json")
     });
     for answer in ["done/first.fits.ready.json", "done/second.json.ready.json", "failed/bad.json.reason.json"] {
         assert!(there(answer), "{answer}");
@@ -297,10 +303,7 @@ async fn a_field_is_rehearsed_on_the_bus_and_replayed_from_it() {
     assert!(replay(&[folder_of_data, "--to", &nats.url()], "none").contains("0 events sent, 3 known"));
 
     let context = client(&nats.url()).await;
-    let live = service(
-        folder.path(),
-        &[("STILLAIR__BUS__URL", nats.url()), ("STILLAIR__FETCH__ROOTS", roots(&data))],
-    );
+    let live = service(folder.path(), &[("STILLAIR__BUS__URL", nats.url()), ("STILLAIR__FETCH__ROOTS", roots(&data))]);
     all_answered(&context, Duration::from_secs(60)).await;
     drop(live);
     assert_eq!(ready_events(&context).await.len(), files.len());

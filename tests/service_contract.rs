@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::servers::{Nats, Prometheus, get, wait_until};
 use common::service::{Service, all_answered, client, event, messages, provision, publish, small_exposures, uri};
 use serde_json::Value;
-use stillair::event::{EXPOSURE_AVAILABLE, EXPOSURE_FAILED, CATALOG_READY, schemas};
+use stillair::event::{CATALOG_READY, EXPOSURE_AVAILABLE, EXPOSURE_FAILED, schemas};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -25,7 +25,10 @@ fn the_schemas_in_the_repository_are_those_of_the_types() {
     for (kind, schema) in schemas() {
         let path = repository("config/schemas").join(format!("{kind}.schema.json"));
         let kept: Value = serde_json::from_slice(&std::fs::read(&path).expect("a schema")).expect("JSON");
-        assert!(kept == serde_json::to_value(&schema).unwrap(), "{kind}: run `stillair config schema --out config/schemas`");
+        assert!(
+            kept == serde_json::to_value(&schema).unwrap(),
+            "{kind}: run `stillair config schema --out config/schemas`"
+        );
         jsonschema::meta::validate(&kept).expect("a JSON schema");
     }
 }
@@ -91,7 +94,9 @@ async fn what_is_said_fits_the_schemas_and_prometheus_reads_the_metrics() {
         .iter()
         .filter_map(|row| row["metric"]["__name__"].as_str().map(str::to_string))
         .collect();
-    for name in after.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| line.split(' ').next().unwrap()) {
+    for name in
+        after.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| line.split(' ').next().unwrap())
+    {
         // Histograms arrive by their parts; what has no series yet is not scraped.
         let there = [name.to_string(), format!("{name}_count")].iter().any(|name| scraped.contains(name));
         assert!(there || name == "stillair_inference_device_info", "{name} is not in Prometheus");
@@ -104,7 +109,8 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(path: &Path, mib: usize) -> Option<Self> {
         std::fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(path).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(path).output();
         if !mounted.is_ok_and(|output| output.status.success()) {
             eprintln!("SKIPPED: a small file system cannot be mounted here (needs root)");
             return None;
@@ -138,9 +144,7 @@ async fn a_full_disk_stops_the_work_until_there_is_room() {
         &folder.path().join("log"),
         &[("STILLAIR__BUS__URL", &nats.url()), ("STILLAIR__FETCH__ROOTS", &roots)],
     );
-    let refuses = || {
-        service.get("/readyz").is_some_and(|(status, body)| status == 503 && body.contains("MiB free"))
-    };
+    let refuses = || service.get("/readyz").is_some_and(|(status, body)| status == 503 && body.contains("MiB free"));
     wait_until("the full disk is noticed", Duration::from_secs(30), refuses);
     publish(&context, "one", event("one", &uri(&files[0])).to_string().into_bytes()).await;
     tokio::time::sleep(Duration::from_secs(4)).await;

@@ -32,7 +32,8 @@ async fn assert_complete(context: &async_nats::jetstream::Context, out: &Path, c
     let ready = ready_events(context).await;
     assert_eq!(ready.len(), count);
     for (name, event) in ready {
-        let rows = read_catalog_parquet(&out.join(&name).join("catalog.parquet")).expect("a whole catalogue").rows.len();
+        let rows =
+            read_catalog_parquet(&out.join(&name).join("catalog.parquet")).expect("a whole catalogue").rows.len();
         assert_eq!(event["data"]["counts"]["objects"].as_u64(), Some(rows as u64), "{name}");
         assert!(out.join(&name).join("summary.json").exists(), "{name}");
     }
@@ -97,7 +98,9 @@ async fn killed_25_times_nothing_is_lost_or_there_twice() {
         // Each comes after some more work has been answered for, so that all of them fall into the work, and at a random moment.
         let before = ready_events(&context).await.len();
         let patience = Instant::now();
-        while ready_events(&context).await.len() < (before + 2).min(EVENTS) && patience.elapsed() < Duration::from_secs(30) {
+        while ready_events(&context).await.len() < (before + 2).min(EVENTS)
+            && patience.elapsed() < Duration::from_secs(30)
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
@@ -135,10 +138,14 @@ async fn the_server_is_killed_and_comes_back() {
             })
         });
         stage.nats.server.kill();
-        wait_until("it is noticed", Duration::from_secs(30), || service.get("/readyz").is_some_and(|(code, _)| code == 503));
+        wait_until("it is noticed", Duration::from_secs(30), || {
+            service.get("/readyz").is_some_and(|(code, _)| code == 503)
+        });
         stage.nats.server.restart();
         let restored = Instant::now();
-        wait_until("it is ready again", Duration::from_secs(30), || service.get("/readyz").is_some_and(|(code, _)| code == 200));
+        wait_until("it is ready again", Duration::from_secs(30), || {
+            service.get("/readyz").is_some_and(|(code, _)| code == 200)
+        });
         eprintln!("ready {:.1} s after the server came back", restored.elapsed().as_secs_f64());
     }
     all_answered(&context, Duration::from_secs(120)).await;
@@ -159,7 +166,11 @@ async fn the_network_is_cut_for_longer_than_ack_wait() {
     service.ready();
     for silent in [true, false] {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if silent { proxy.cut() } else { proxy.sever() }
+        if silent {
+            proxy.cut()
+        } else {
+            proxy.sever()
+        }
         tokio::time::sleep(Duration::from_secs(5)).await;
         proxy.restore();
     }

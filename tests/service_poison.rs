@@ -83,7 +83,11 @@ async fn poison_is_named_and_the_good_goes_through() {
     let poison: Vec<(Value, &str, &str)> = vec![
         (event("truncated", &uri(&truncated)), "read", "truncated.fits"),
         (event("huge", &uri(&data.join("huge.fits"))), "read", "pixels"),
-        (with("checksum", &["data", "data", "image", "checksum"], json!(format!("sha256:{}", "0".repeat(64)))), "fetch", "SHA-256"),
+        (
+            with("checksum", &["data", "data", "image", "checksum"], json!(format!("sha256:{}", "0".repeat(64)))),
+            "fetch",
+            "SHA-256",
+        ),
         (with("size", &["data", "data", "image", "size"], json!(17)), "fetch", "17 bytes"),
         (with("scheme", &image_uri, json!("gopher://old/a.fits")), "fetch", "gopher"),
         (with("escape", &image_uri, json!(escape)), "fetch", "not allowed"),
