@@ -31,7 +31,7 @@ async fn a_python_client_publishes_an_event_and_reads_the_rows_back() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     // Small messages, so that the rows need several.
-    let Some(nats) = Nats::start(&folder.path().join("nats"), "max_payload: 16KB") else { return };
+    let Some(nats) = Nats::start(&folder.path().join("nats"), "max_payload: 18KB") else { return };
     let files = small_exposures(&folder.path().join("data"), 1);
     provision(&nats.url());
     let service = service(

@@ -59,6 +59,9 @@ pub enum BusError {
     /// Rows cannot be made into messages.
     #[error("rows as Arrow IPC: {0}")]
     Rows(String),
+    /// The server's messages are too small for even one row.
+    #[error("rows as Arrow IPC: {0}; raise max_payload of the NATS server")]
+    Payload(String),
     /// No such dead letter.
     #[error("{0}")]
     NotFound(String),
@@ -76,7 +79,7 @@ impl Classify for BusError {
         match self {
             Self::Settings(_) | Self::SecretFile { .. } | Self::NotFound(_) => FailureKind::BadInput,
             Self::Rows(_) => FailureKind::Bug,
-            Self::Connect { .. } | Self::Provision { .. } | Self::Server { .. } | Self::Spool { .. } => {
+            Self::Payload(_) | Self::Connect { .. } | Self::Provision { .. } | Self::Server { .. } | Self::Spool { .. } => {
                 FailureKind::Transient
             }
         }

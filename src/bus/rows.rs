@@ -18,7 +18,7 @@ pub fn row_messages(batch: &RecordBatch, limit: usize) -> Result<Vec<Bytes>, Bus
         if message.len() > limit {
             if length <= 1 {
                 let reason = format!("one row needs {} bytes, a message may have {limit}", message.len());
-                return Err(BusError::Rows(reason));
+                return Err(BusError::Payload(reason));
             }
             // Proportional, with room to spare: seldom a second try.
             rows = (length * limit / message.len() * 9 / 10).clamp(1, length - 1);

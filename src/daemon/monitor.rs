@@ -78,7 +78,7 @@ fn free(folder: &Path) -> std::io::Result<u64> {
 
 async fn link(daemon: Daemon) {
     let Some(mut link) = daemon.link.clone() else { return };
-    let mut seen = 0;
+    let (mut seen, mut seen_connected) = (0, false);
     loop {
         let now = link.borrow_and_update().clone();
         daemon.metrics.bus_connected.set(i64::from(now.connected));
@@ -89,9 +89,10 @@ async fn link(daemon: Daemon) {
             (false, Some(trouble)) => Err(trouble),
             (false, None) => Err("not connected yet".into()),
         };
-        if let Err(reason) = &state {
+        if let (Err(reason), true) = (&state, seen_connected) {
             tracing::warn!(reason, "the bus is away");
         }
+        seen_connected |= now.connected;
         daemon.status.set(Component::Bus, state);
         tell_readiness(&daemon);
         if link.changed().await.is_err() {
