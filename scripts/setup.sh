@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, the demonstration and the tests need: a C compiler, ONNX Runtime (CPU, pinned by hash) and,
-# with --tests, a Python environment with the clients and servers that the tests use. Safe to run again.
+# with --tests, a Python environment with the clients and servers that the tests use, and a browser. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,11 @@ command -v unzip >/dev/null || packages+=(unzip)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv python3-pip)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
+if [ "${1:-}" = --tests ]; then
+    # the page is tested in a real browser
+    command -v chromium >/dev/null || packages+=(chromium fonts-dejavu-core)
+    command -v chromedriver >/dev/null || packages+=(chromium-driver)
+fi
 if [ ${#packages[@]} -gt 0 ]; then
     echo "installing system packages: ${packages[*]}"
     if [ "$(id -u)" -ne 0 ] && [ -z "$sudo" ]; then
@@ -21,7 +26,7 @@ if [ ${#packages[@]} -gt 0 ]; then
         exit 1
     fi
     $sudo apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${packages[@]}"
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 command -v cargo >/dev/null || { echo "setup: cargo not found; install Rust (https://rustup.rs) and run this again" >&2; exit 1; }
 

@@ -20,14 +20,13 @@ use crate::status::{ExposureRecord, State as Standing};
 /// From this page to the top.
 const ROOT: &str = "../";
 /// Columns of the table, beside the pictures and the flags.
-const SHOWN: [&str; 9] =
-    ["ra", "dec", "mag", "flux", "flux_err", "snr", "half_light_radius", "chi2_reduced", "false_structure"];
+const SHOWN: [&str; 8] = ["ra", "dec", "mag", "flux", "flux_err", "snr", "half_light_radius", "chi2_reduced"];
 /// Heads of these columns: the catalogue's names are long.
 const HEADS: [(&str, &str); 4] = [
-    ("half_light_radius", "half-light radius"),
+    ("half_light_radius", "half\u{2011}light radius"),
     ("flux_err", "flux error"),
+    ("snr", "S/N"),
     ("chi2_reduced", "\u{3c7}\u{b2}/\u{3bd}"),
-    ("false_structure", "false structure"),
 ];
 
 pub(super) async fn page(
@@ -110,6 +109,9 @@ fn finished(
         main {
             (crumbs(name))
             h1 { (header.exposure) }
+            nav class="parts" aria-label="On this page" {
+                a href="#pictures" { "pictures" } a href="#objects" { "objects" } a href="#files" { "files" }
+            }
             @if let Some(record) = record.filter(|r| r.state != Standing::Done) {
                 p class="notice" { (home::state(&record.state)) " " (home::story(&record.state, OffsetDateTime::now_utc())) " What follows is from before." }
             }
@@ -123,7 +125,7 @@ fn finished(
                     }
                 }
             }
-            section aria-label="Pictures" {
+            section id="pictures" aria-label="Pictures" {
                 h2 { "Pictures" }
                 div class="pictures" {
                     @if has("sheet.png") {
@@ -147,7 +149,7 @@ fn finished(
                     Err(error) => p class="notice" { (error) },
                 }
             }
-            section aria-label="Files and times" class="columns" {
+            section id="files" aria-label="Files and times" class="columns" {
                 div {
                     h2 { "Files" }
                     (files(&base, summary))
@@ -280,7 +282,7 @@ fn head(catalog: &Catalog, choice: &Choice, column: Option<&'static Column>) -> 
     let current = column.name == choice.sort.name;
     let sorted = if choice.descending { "descending" } else { "ascending" };
     let title = HEADS.iter().find(|(name, _)| *name == column.name).map_or(column.name, |(_, head)| head);
-    let unit = catalog.header.units.text(column.unit);
+    let unit = words::unit(catalog.header.units.text(column.unit));
     let numbers = column.name != "flags";
     html! {
         th scope="col" class=[numbers.then_some("n")] aria-sort=[current.then_some(sorted)] {

@@ -17,13 +17,15 @@ pub enum WebError {
     #[error("HTTP: {0}")]
     Listen(#[from] std::io::Error),
     /// No page of that name.
-    #[error("There is no page {0}.")]
+    #[error("There is no page \u{201c}{0}\u{201d}.")]
     NoPage(String),
     /// No exposure of that name.
-    #[error("There is no exposure {0} in the archive. It may not be done yet, or its name may be misspelt.")]
+    #[error(
+        "There is no exposure \u{201c}{0}\u{201d} in the archive. It may not be done yet, or its name may be misspelt."
+    )]
     NoExposure(String),
     /// The exposure has no such file.
-    #[error("Exposure {exposure} has no file {file}.")]
+    #[error("Exposure {exposure} has no file \u{201c}{file}\u{201d}.")]
     NoFile {
         /// The exposure.
         exposure: String,
@@ -31,7 +33,7 @@ pub enum WebError {
         file: String,
     },
     /// The exposure has no such object, or no stamp of it.
-    #[error("Exposure {exposure} has no object {object} with a stamp.")]
+    #[error("Exposure {exposure} has no object \u{201c}{object}\u{201d} with a stamp.")]
     NoObject {
         /// The exposure.
         exposure: String,

@@ -39,6 +39,7 @@ pub(super) async fn live(site: &Site) -> Markup {
         (readiness(site))
         div class="tiles" {
             (throughput(site))
+            (last_hour(site))
             (queue(site))
         }
         section aria-label="Exposures" {
@@ -90,8 +91,10 @@ fn readiness(site: &Site) -> Markup {
 
 fn throughput(site: &Site) -> Markup {
     let status = &site.app.status;
-    let hour = status.last_hour();
-    let most = hour.iter().copied().max().unwrap_or(0).max(1);
+    let rate = |per_minute: f64| match per_minute {
+        many if many >= 1000.0 => words::count(many.round() as u64),
+        few => words::number(few, 3),
+    };
     html! {
         section class="tile" aria-label="Throughput" {
             h2 { "Throughput" }
@@ -99,22 +102,34 @@ fn throughput(site: &Site) -> Markup {
                 thead { tr { th scope="col" { "last" } th scope="col" class="n" { "exposures/min" } th scope="col" class="n" { "objects/min" } } }
                 tbody {
                     @for minutes in [1, 10, 60] {
-                        @let rate = status.throughput(minutes);
+                        @let done = status.throughput(minutes);
                         tr {
                             th scope="row" { (minutes) " min" }
-                            td class="n" { (words::number(rate.exposures_per_minute, 3)) }
-                            td class="n" { (words::number(rate.objects_per_minute, 3)) }
+                            td class="n" { (rate(done.exposures_per_minute)) }
+                            td class="n" { (rate(done.objects_per_minute)) }
                         }
                     }
                 }
             }
-            svg class="spark" viewBox="0 0 60 16" preserveAspectRatio="none" role="img" aria-label={ "Exposures in each of the last 60 minutes, at most " (most) } {
+        }
+    }
+}
+
+/// A bar a minute.
+fn last_hour(site: &Site) -> Markup {
+    let hour = site.app.status.last_hour();
+    let most = hour.iter().copied().max().unwrap_or(0).max(1);
+    html! {
+        section class="tile" aria-label="Last hour" {
+            h2 { "Exposures a minute, last hour" }
+            svg class="spark" viewBox="0 0 60 16" preserveAspectRatio="none" role="img"
+                aria-label={ "Exposures in each of the last 60 minutes, at most " (most) } {
                 @for (minute, done) in hour.iter().enumerate() {
-                    @let height = 16.0 * *done as f64 / most as f64;
-                    rect x=(format!("{}.1", minute)) y=(format!("{:.2}", 15.6 - 0.97 * height)) width="0.8" height=(format!("{:.2}", 0.4 + 0.97 * height)) {}
+                    @let height = 0.4 + 15.6 * *done as f64 / most as f64;
+                    rect x=(format!("{minute}.1")) y=(format!("{:.2}", 16.0 - height)) width="0.8" height=(format!("{height:.2}")) {}
                 }
             }
-            p class="quiet" { "exposures in each minute of the last hour" }
+            p class="ends" { span { "60 min ago" } span { "most " (most) } span { "now" } }
         }
     }
 }
@@ -144,7 +159,10 @@ fn row(record: &ExposureRecord, now: OffsetDateTime) -> Markup {
     html! {
         tr {
             th scope="row" { (link(&record.name)) @if record.attempt > 1 { span class="quiet" { " attempt " (record.attempt) } } }
-            td { (state(&record.state)) @if matches!(record.state, Standing::Retrying { .. }) { " " (story(&record.state, now)) } }
+            td class="state" {
+                (state(&record.state))
+                @if matches!(record.state, Standing::Retrying { .. } | Standing::Failed { .. }) { " " (story(&record.state, now)) }
+            }
             td { (record.band.as_deref().unwrap_or(words::NOTHING)) }
             td class="n" { (arcsec(record.psf_fwhm_arcsec)) }
             td { @if let Some(verdict) = &record.psf_quality { (quality(verdict)) } @else { (words::NOTHING) } }
@@ -185,10 +203,10 @@ fn arcsec(fwhm: Option<f64>) -> String {
 /// How an exposure stands, in a word.
 pub(super) fn state(state: &Standing) -> Markup {
     let (class, word) = match state {
-        Standing::Working { stage } => ("busy", stage.as_str()),
-        Standing::Done => ("good", "done"),
-        Standing::Retrying { .. } => ("warn", "again"),
-        Standing::Failed { .. } => ("bad", "failed"),
+        Standing::Working { stage } => ("busy", format!("{stage}\u{2026}")),
+        Standing::Done => ("good", "done".into()),
+        Standing::Retrying { .. } => ("warn", "retrying".into()),
+        Standing::Failed { .. } => ("bad", "failed".into()),
     };
     html! { span class={ "chip " (class) } { (word) } }
 }
@@ -196,7 +214,7 @@ pub(super) fn state(state: &Standing) -> Markup {
 /// What is to be said beside the word.
 pub(super) fn story(state: &Standing, now: OffsetDateTime) -> Markup {
     match state {
-        Standing::Working { stage } => html! { "In hand, stage " (stage) "." },
+        Standing::Working { stage } => html! { span class="quiet" { "In hand, stage " (stage) "." } },
         Standing::Done => html! {},
         Standing::Retrying { reason, at } => html! {
             span class="quiet" {
@@ -205,7 +223,7 @@ pub(super) fn story(state: &Standing, now: OffsetDateTime) -> Markup {
             }
         },
         Standing::Failed { stage, kind, reason } => {
-            html! { "Stage " (stage) ", " (kind.replace('_', " ")) ": " (reason) }
+            html! { span class="quiet" { "Stage " (stage) ", " (kind.replace('_', " ")) ": " (reason) } }
         }
     }
 }

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+use super::object::PANELS;
+
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
@@ -54,7 +56,11 @@ pub(super) fn document(title: &str, root: &str, moving: bool, body: Markup) -> M
                 div id="content" tabindex="-1" { (body) }
                 dialog id="viewer" aria-label="Object, enlarged" {
                     form method="dialog" { button aria-label="Close" { "Close" } }
-                    figure { img alt=""; figcaption {} }
+                    figure {
+                        div class="labels" aria-hidden="true" { @for panel in PANELS { span { (panel) } } }
+                        img alt="";
+                        figcaption {}
+                    }
                 }
                 script { (PreEscaped(SCRIPT)) }
             }

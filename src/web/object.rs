@@ -183,14 +183,14 @@ fn values(row: &CatalogRow, header: &CatalogHeader) -> Markup {
     html! {
         h2 { "Catalogue" }
         div class="scroll" tabindex="0" role="region" aria-label="Every column of the catalogue" {
-            table {
+            table class="values" {
                 thead { tr { th scope="col" { "Column" } th scope="col" class="n" { "Value" } th scope="col" { "Unit" } th scope="col" { "Meaning" } } }
                 tbody {
                     @for column in COLUMNS {
                         tr {
                             th scope="row" { code { (column.name) } }
                             td class="n" { (value((column.get)(row), column.unit)) }
-                            td { (header.units.text(column.unit)) }
+                            td { (words::unit(header.units.text(column.unit))) }
                             td class="quiet" { (column.description) }
                         }
                     }

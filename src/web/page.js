@@ -12,7 +12,10 @@
       link.className = good ? 'link good' : 'link bad';
     };
     source.addEventListener('open', () => say('live', true));
-    source.addEventListener('error', () => say('connection lost, trying again', false));
+    source.addEventListener('error', () => {
+      const over = source.readyState === EventSource.CLOSED;
+      say(over ? 'not live: load the page again' : 'connection lost, trying again', false);
+    });
     source.addEventListener('live', (event) => {
       const focus = document.activeElement && document.activeElement.id;
       const across = [...live.querySelectorAll('.scroll')].map((part) => part.scrollLeft);

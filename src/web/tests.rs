@@ -263,7 +263,11 @@ async fn names_cannot_lead_out_of_the_archive() {
         assert_ne!(text, "beside", "{path}");
     }
     let (code, page) = get_as(&app, "/exposures/nothing").await;
-    assert!(code == StatusCode::NOT_FOUND && page.contains("There is no exposure nothing") && page.contains("<h1>"));
+    assert!(
+        code == StatusCode::NOT_FOUND
+            && page.contains("There is no exposure \u{201c}nothing\u{201d}")
+            && page.contains("<h1>")
+    );
 }
 
 #[tokio::test]

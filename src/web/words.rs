@@ -33,7 +33,7 @@ pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -54,6 +54,11 @@ pub(super) fn bytes(length: u64) -> String {
         unit = larger;
     }
     if unit == "B" { format!("{length} B") } else { format!("{} {unit}", number(size, 3)) }
+}
+
+/// A FITS unit string as it is printed.
+pub(super) fn unit(text: &str) -> String {
+    text.replace("**2", "\u{b2}")
 }
 
 /// A span of time in its largest unit or two.
