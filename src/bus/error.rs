@@ -79,9 +79,11 @@ impl Classify for BusError {
         match self {
             Self::Settings(_) | Self::SecretFile { .. } | Self::NotFound(_) => FailureKind::BadInput,
             Self::Rows(_) => FailureKind::Bug,
-            Self::Payload(_) | Self::Connect { .. } | Self::Provision { .. } | Self::Server { .. } | Self::Spool { .. } => {
-                FailureKind::Transient
-            }
+            Self::Payload(_)
+            | Self::Connect { .. }
+            | Self::Provision { .. }
+            | Self::Server { .. }
+            | Self::Spool { .. } => FailureKind::Transient,
         }
     }
 }

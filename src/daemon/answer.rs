@@ -233,3 +233,16 @@ pub(super) fn note_finished(daemon: &Daemon, key: &str, finished: &Finished, sec
         record.psf_quality = Some(psf.quality.clone());
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_one_exposures_failure() {
+        let ended = tokio::task::spawn_blocking(|| panic!("out of cheese")).await.unwrap_err();
+        let trouble = panicked("total", &ended);
+        assert_eq!(trouble.kind, TroubleKind::Bug);
+        assert!(trouble.reason.contains("out of cheese") && trouble.reason.contains("report it"), "{}", trouble.reason);
+    }
+}
