@@ -102,9 +102,16 @@ fn change(status: &Status, what: &str, stop: &CancellationToken) {
         }),
         "fail" => {
             status.began(record("night-8"));
-            let reason = "checksum of <img src=x onerror=window.owned=1> is not the event's".to_string();
+            let reason = "s3://survey/night-8.fits: its SHA-256 is not the event's: send it again".to_string();
             let failed = State::Failed { stage: "fetch".into(), kind: "bad_input".into(), reason };
             status.ended("cam/night-8/1/1", |r| r.state = failed);
+        }
+        "attack" => {
+            let name = "<img src=x onerror=window.owned=1>";
+            status.began(record(name));
+            let failed = State::Failed { stage: name.into(), kind: name.into(), reason: name.into() };
+            status.ended(&format!("cam/{name}/1/1"), |r| r.state = failed);
+            status.set(Component::Disk, Err(name.into()));
         }
         "stop" => stop.cancel(),
         other => panic!("the script asks for {other}"),

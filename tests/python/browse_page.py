@@ -111,10 +111,7 @@ def the_list_moves(driver):
     ask("end")
     until("it is done", lambda: "done" in row() and "2\u202f345" in row() and "0.71" in row())
     ask("fail")
-    until("the failure", lambda: "checksum" in driver.find_element(By.CSS_SELECTOR, "table.failures").text)
-    failures = driver.find_element(By.CSS_SELECTOR, "table.failures").text
-    assert "<img src=x onerror=window.owned=1>" in failures, failures
-    assert driver.execute_script("return [window.owned, window.sameDocument]") == [None, True], "no script ran, no page was loaded"
+    until("the failure", lambda: "SHA-256" in driver.find_element(By.CSS_SELECTOR, "table.failures").text)
     assert driver.execute_script("return document.activeElement.id") == f"to-{EXPOSURE}", "the focus stays where it was"
     readable(driver, "list")
     size(driver, 1360, 900)
@@ -125,6 +122,10 @@ def the_list_moves(driver):
     fits_in(driver, "list")
     size(driver, 1360, 900)
     colours(driver, "light")
+    ask("attack")
+    hostile = "<img src=x onerror=window.owned=1>"
+    until("markup from outside is text", lambda: driver.find_element(By.ID, "live").text.count(hostile) >= 4)
+    assert driver.execute_script("return [window.owned, window.sameDocument]") == [None, True], "no script ran, no page was loaded"
     complaints(driver, "list")
 
 
