@@ -210,3 +210,85 @@ fn a_reload_takes_log_filter_and_thresholds_and_names_the_rest() {
     common::servers::signal(&child, "TERM");
     assert!(child.wait().unwrap().success(), "{}", logged());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exposures_trace_hangs_below_the_events() {
+    use std::io::{Read, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let Some(nats) = Nats::start(&folder.path().join("nats"), "") else { return };
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/v1/traces", collector.local_addr().unwrap());
+    let (sender, received) = std::sync::mpsc::channel::<Vec<u8>>();
+    std::thread::spawn(move || {
+        for stream in collector.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+            let (mut all, mut buffer) = (Vec::new(), [0_u8; 4096]);
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                all.extend_from_slice(&buffer[..read]);
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = sender.send(all);
+        }
+    });
+    let data = folder.path().join("data");
+    let files = small_exposures(&data, 1);
+    provision(&nats.url());
+    let context = client(&nats.url()).await;
+    let mut asked = event("traced", &uri(&files[0]));
+    asked["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into();
+    publish(&context, "traced", asked.to_string().into_bytes()).await;
+    let roots = format!("[{:?}]", data.canonicalize().unwrap());
+    let mut service = Service::start(
+        &folder.path().join("out"),
+        &folder.path().join("log"),
+        &[
+            ("STILLAIR__BUS__URL", &nats.url()),
+            ("STILLAIR__FETCH__ROOTS", &roots),
+            ("STILLAIR__TELEMETRY__OTLP_ENDPOINT", &endpoint),
+        ],
+    );
+    all_answered(&context, Duration::from_secs(60)).await;
+    service.signal("TERM");
+    assert!(service.wait(Duration::from_secs(20)).success());
+    let trace = hex::decode("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+    let parent = hex::decode("00f067aa0ba902b7").unwrap();
+    let mut seen = Vec::new();
+    while let Ok(request) = received.recv_timeout(Duration::from_secs(2)) {
+        seen.extend(request);
+    }
+    let holds = |part: &[u8]| seen.windows(part.len()).any(|window| window == part);
+    assert!(holds(&trace) && holds(&parent), "{} bytes of traces", seen.len());
+    for part in ["Test/traced/-/1", "fetch", "psf", "publish"] {
+        assert!(holds(part.as_bytes()), "no {part} in the trace");
+    }
+    assert!(service.log().contains("4bf92f3577b34da6a3ce929d0e0e4736"), "the log names the trace");
+}
+
+#[test]
+fn systemd_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let listener = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    listener.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let spool = folder.path().join("spool");
+    let mut service = Service::start(
+        &folder.path().join("out"),
+        &folder.path().join("log"),
+        &[("STILLAIR__SPOOL__DIRECTORY", spool.to_str().unwrap()), ("NOTIFY_SOCKET", socket.to_str().unwrap())],
+    );
+    let mut told = String::new();
+    let mut listen_for = |what: &str| {
+        let mut buffer = [0_u8; 4096];
+        while !told.contains(what) {
+            let length =
+                listener.recv(&mut buffer).unwrap_or_else(|error| panic!("waiting for {what}: {error}; told {told}"));
+            told.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    };
+    listen_for("READY=1");
+    listen_for("WATCHDOG=1");
+    service.signal("TERM");
+    listen_for("STOPPING=1");
+    assert!(service.wait(Duration::from_secs(20)).success());
+}

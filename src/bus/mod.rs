@@ -101,7 +101,7 @@ impl Receipt {
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A JetStream consumer.
-    Jet(JetSource),
+    Jet(Box<JetSource>),
     /// A spool directory.
     Spool(Spool),
 }

@@ -147,7 +147,7 @@ async fn serve(
         link = Some(state);
         context = Some(jetstream.clone());
         let about = format!("NATS {}", settings.bus.shown_url());
-        let source = Source::Jet(bus::JetSource::new(jetstream.clone(), &settings.bus));
+        let source = Source::Jet(Box::new(bus::JetSource::new(jetstream.clone(), &settings.bus)));
         (source, Publisher::Jet { context: jetstream, settings: Box::new(settings.bus.clone()) }, about)
     };
     let fetcher =

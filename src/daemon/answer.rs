@@ -227,7 +227,7 @@ pub(super) fn note_finished(daemon: &Daemon, key: &str, finished: &Finished, sec
         record.finished = Some(now);
         record.band.clone_from(&summary.header.band);
         record.objects = Some(summary.objects);
-        record.flagged = Some(finished.flagged_rows);
+        record.flagged = summary.flagged_objects;
         record.seconds = seconds.to_vec();
         record.psf_fwhm_arcsec = psf.fwhm_arcsec;
         record.psf_quality = Some(psf.quality.clone());

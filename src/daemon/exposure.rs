@@ -1,6 +1,7 @@
 //! One exposure: fetched, processed, archived, published.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
@@ -10,7 +11,6 @@ use super::process::{Local, Processed, archive_name, process};
 use super::{Daemon, Trouble, TroubleKind, answer, ledger, say};
 use crate::archive::{ExposureSummary, catalog_batch};
 use crate::bus::{Publisher, Source};
-use crate::catalog::Flags;
 use crate::event::{DataRef, ExposureEvent};
 use crate::fetch::{Fetcher, Staging, Wanted};
 use crate::fits::NoiseKind;
@@ -23,8 +23,6 @@ use crate::telemetry::ExposureTrace;
 #[derive(Debug)]
 pub(super) struct Finished {
     pub summary: ExposureSummary,
-    /// Rows that carry any flag but that they are not calibrated.
-    pub flagged_rows: usize,
     /// Whether an earlier delivery did the work.
     pub earlier: bool,
 }
@@ -95,6 +93,7 @@ async fn work(
         let (status, key) = (daemon.status.clone(), key.clone());
         Watch::new(move |stage| status.stage(&key, stage.name()))
     };
+    let computing = AtomicBool::new(false);
     let steps = async {
         let (begun, clock) = (SystemTime::now(), Instant::now());
         let staging = Staging::new(&settings.fetch.staging_folder()).map_err(|error| Trouble::new("fetch", &error))?;
@@ -103,7 +102,9 @@ async fn work(
         let mut seconds = vec![("fetch".to_string(), clock.elapsed().as_secs_f64())];
 
         let begun = SystemTime::now();
+        computing.store(true, Ordering::Relaxed);
         let processed = processed(daemon, settings, event, local, &watch).await?;
+        computing.store(false, Ordering::Relaxed);
         drop(staging);
         trace_stages(trace, begun, &processed.seconds);
         seconds.extend(processed.seconds.iter().cloned());
@@ -114,15 +115,7 @@ async fn work(
         publish(daemon, settings, event, delivery, &processed).await?;
         trace.stage("publish", begun, SystemTime::now());
         seconds.push(("publish".into(), clock.elapsed().as_secs_f64()));
-        let flagged = |flags: Flags| !(flags - Flags::UNCALIBRATED).is_empty();
-        Ok((
-            Finished {
-                flagged_rows: processed.catalog.rows.iter().filter(|row| flagged(row.flags)).count(),
-                summary: processed.summary,
-                earlier: processed.earlier,
-            },
-            seconds,
-        ))
+        Ok((Finished { summary: processed.summary, earlier: processed.earlier }, seconds))
     };
     tokio::pin!(steps);
     let stopped = tokio::select! {
@@ -138,6 +131,10 @@ async fn work(
             reason: "the service stops".into(),
         },
     };
+    if !computing.load(Ordering::Relaxed) {
+        // A transfer is given up where it is.
+        return Err(stopped);
+    }
     // The computation ends at its next stage or chunk. Until then the worker stays with it: what goes on is never more than the
     // workers there are.
     watch.cancel();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Daemon, answer};
+use crate::status::Component;
 
 /// How long to wait before looking again whether work may be taken.
 const WAIT: Duration = Duration::from_millis(500);
@@ -14,7 +15,7 @@ pub(super) async fn work(daemon: Daemon, number: usize) {
     let mut pause = WAIT;
     while !daemon.stop.is_cancelled() {
         daemon.status.beat();
-        if !daemon.status.ready() {
+        if !may_ask(&daemon) {
             // A full disk or a missing bus: what is not taken is not lost.
             wait(&daemon, WAIT).await;
             continue;
@@ -26,17 +27,39 @@ pub(super) async fn work(daemon: Daemon, number: usize) {
         match next {
             Ok(Some(delivery)) => {
                 pause = WAIT;
+                answered(&daemon);
                 answer::see_through(&daemon, delivery).await;
             }
-            Ok(None) => pause = WAIT,
+            Ok(None) => {
+                pause = WAIT;
+                answered(&daemon);
+            }
             Err(error) => {
                 tracing::warn!(worker = number, %error, "no work can be had");
+                // Connected or not: a server without streams is not one that work can be had from.
+                daemon.status.set(Component::Bus, Err(error.to_string()));
                 wait(&daemon, pause).await;
                 pause = (pause * 2).min(LONGEST);
             }
         }
     }
     tracing::debug!(worker = number, "stopped");
+}
+
+/// Whether work may be asked for: everything is ready, or the bus at least connected, for only asking shows whether it answers again.
+fn may_ask(daemon: &Daemon) -> bool {
+    let connected = daemon.link.as_ref().is_none_or(|link| link.borrow().connected);
+    daemon.status.readiness().iter().all(|(component, state)| match component {
+        Component::Bus => connected,
+        Component::Network | Component::Disk => state.is_ok(),
+    })
+}
+
+/// The bus has answered.
+fn answered(daemon: &Daemon) {
+    if daemon.status.readiness().iter().any(|(component, state)| *component == Component::Bus && state.is_err()) {
+        daemon.status.set(Component::Bus, Ok(()));
+    }
 }
 
 async fn wait(daemon: &Daemon, time: Duration) {
