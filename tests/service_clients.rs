@@ -12,7 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::servers::{Certificates, Nats, S3, free_port, python, wait_until};
-use common::service::{Service, all_answered, client, event, provision, publish, ready_events, small_exposures, uri};
+use common::service::{
+    Service, all_answered, client, event, exposures, provision, publish, ready_events, small_exposures, uri,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use stillair::archive::read_catalog_parquet;
@@ -31,8 +33,8 @@ async fn a_python_client_publishes_an_event_and_reads_the_rows_back() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     // Small messages, so that the rows need several.
-    let Some(nats) = Nats::start(&folder.path().join("nats"), "max_payload: 18KB") else { return };
-    let files = small_exposures(&folder.path().join("data"), 1);
+    let Some(nats) = Nats::start(&folder.path().join("nats"), "max_payload: 20000") else { return };
+    let files = exposures(&folder.path().join("data"), 1, "384,384", "120");
     provision(&nats.url());
     let service = service(
         folder.path(),

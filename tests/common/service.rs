@@ -221,10 +221,15 @@ pub async fn all_answered(context: &Context, limit: Duration) {
 
 /// Simulates small exposures of different seeds.
 pub fn small_exposures(folder: &Path, count: usize) -> Vec<PathBuf> {
+    exposures(folder, count, "128,128", "12")
+}
+
+/// Simulates exposures of different seeds, of this size and with so many galaxies.
+pub fn exposures(folder: &Path, count: usize, size: &str, objects: &str) -> Vec<PathBuf> {
     (1..=count)
         .map(|seed| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_stillair"));
-            command.args(["simulate", "--layout", "lsst", "--size", "128,128", "--objects", "12", "--stars", "10"]);
+            command.args(["simulate", "--layout", "lsst", "--size", size, "--objects", objects, "--stars", "10"]);
             command.arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
             let output = command.output().expect("stillair starts");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -15,7 +15,7 @@ import promql_parser as promql
 from .common import Broken, must, need, program, read_yaml
 
 STAGES = {
-    "fetch", "read", "background", "detect", "psf", "stamp", "tikhonov", "network", "renorm", "archive", "publish", "total",
+    "event", "fetch", "read", "background", "detect", "psf", "stamp", "tikhonov", "network", "renorm", "archive", "publish", "total",
 }  # fmt: skip
 # name: (type, {label: its values, or None where they are open})
 DECLARED = {
