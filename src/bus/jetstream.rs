@@ -75,11 +75,11 @@ impl JetSource {
         }
     }
 
-    /// Messages that wait: never delivered, or delivered and unanswered.
+    /// Messages that wait to be delivered; those in somebody's hands, or put off, are not counted.
     pub async fn pending(&self) -> Result<u64, BusError> {
         let consumer = self.consumer().await?;
         match consumer.get_info().await {
-            Ok(info) => Ok(info.num_pending + info.num_ack_pending as u64),
+            Ok(info) => Ok(info.num_pending),
             Err(error) => {
                 self.forget().await;
                 Err(BusError::server("ask how many events wait", error))

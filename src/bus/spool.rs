@@ -82,9 +82,9 @@ impl Spool {
         Ok(found.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// How many files wait or are in hand.
+    /// How many files wait; those in hand, or put off, are not counted.
     pub fn pending(&self) -> Result<u64, BusError> {
-        Ok(self.waiting()?.len() as u64)
+        Ok(self.waiting()?.iter().filter(|name| !self.path("working", name).exists()).count() as u64)
     }
 
     /// Claims the next file; waits a moment where there is none.
