@@ -95,16 +95,13 @@ async fn killed_25_times_nothing_is_lost_or_there_twice() {
     service.ready();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(std::process::id().into());
     for kill in 0..25 {
-        // Each comes after some more work has been answered for, so that all of them fall into the work, and at a random moment.
-        let before = ready_events(&context).await.len();
+        // Spread over the whole of the work, each at a random moment.
         let patience = Instant::now();
-        while ready_events(&context).await.len() < (before + 2).min(EVENTS)
-            && patience.elapsed() < Duration::from_secs(30)
-        {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        while ready_events(&context).await.len() < kill * EVENTS / 28 && patience.elapsed() < Duration::from_secs(60) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
-        assert!(before < EVENTS, "all was done before kill {kill}");
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..150))).await;
+        assert!(ready_events(&context).await.len() < EVENTS, "all was done before kill {kill}");
         service.kill_and_restart();
     }
     all_answered(&context, Duration::from_secs(300)).await;
