@@ -2,10 +2,11 @@
 //! the fitted PSF itself, residual, random field, validation.
 
 use super::classify::{Extent, ambiguous};
+use super::evidence::{OrderPrior, Sample, order_prior};
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
 use super::select::{Candidates, candidates, size_locus};
-use super::solve::{BETA_CENTRE, ResidualPrior, held_out_scores, joint_step, own_shape, with_nugget};
+use super::solve::{BETA_CENTRE, ResidualPrior, joint_step, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
 use super::star::{Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
 use super::{PsfError, PsfInput, PsfModel, PsfSettings};
@@ -17,6 +18,8 @@ pub(super) struct Fitter<'a> {
     pub(super) weighting: Weighting,
     /// Variance of ln scale, g1, g2 between stars that the model does not follow.
     pub(super) nugget: [f64; 3],
+    /// How ln scale, g1, g2 vary over the field.
+    pub(super) shape_prior: [OrderPrior; 3],
     /// Median reduced chi-square of used stars: by how much the noise plane is off.
     pub(super) noise_scale: f64,
     pub(super) notes: Vec<String>,
@@ -79,7 +82,7 @@ impl Fitter<'_> {
             return None;
         }
         let located = self.located(stars, &infos);
-        let covariance = joint_step(&mut self.model, &located, None)?;
+        let covariance = joint_step(&mut self.model, &located, &self.shape_prior, None)?;
         self.model.covariance = covariance;
         Some(infos)
     }
@@ -126,19 +129,50 @@ impl Fitter<'_> {
         self.weighting.sky_prior = (mean, own.clamp(0.02, 1.0));
     }
 
-    /// Raises or lowers the order to what held-out stars like best and the number of stars allows.
+    /// Chooses the order, and how strongly each parameter varies, by the marginal likelihood of the stars' own shapes.
     pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
         let infos = self.informations(stars, false);
         let allowed = order_allowed(self.settings, infos.len());
-        let located = self.located(stars, &infos);
-        let scores = held_out_scores(&self.model, &located, allowed, 5.min(infos.len().max(2)));
-        let mut best = 0;
-        for order in 1..=allowed {
-            if scores[order] > scores[best] + 1.0 {
-                best = order;
+        /// Terms at the star, its own ln scale, g1, g2, their variances.
+        type Shape = (Vec<f64>, [f64; 3], [f64; 3]);
+        let shapes: Vec<Shape> = infos
+            .iter()
+            .filter_map(|(k, info)| {
+                let (d, c) = own_shape(info)?;
+                let (x, y) = stars[*k].position();
+                let now = self.model.polynomial_shape(x, y);
+                let noise = [0, 1, 2].map(|q: usize| c[q][q] * self.noise_scale.max(1.0) + 1e-6);
+                // A star far off is no witness of the variation.
+                (0..3).all(|q| d[q] * d[q] < OUTLIER * OUTLIER * (noise[q] + self.nugget[q])).then_some(())?;
+                Some((
+                    super::spatial::legendre_terms(&self.model.domain, allowed, x, y),
+                    [0, 1, 2].map(|q: usize| now[q] + d[q]),
+                    noise,
+                ))
+            })
+            .collect();
+        let mut best: Option<(usize, [OrderPrior; 3], f64)> = None;
+        for order in 0..=allowed {
+            let mut priors = self.shape_prior;
+            let mut total = 0.0;
+            for (q, prior) in priors.iter_mut().enumerate() {
+                let mean = shapes.iter().map(|s| s.1[q]).sum::<f64>() / shapes.len().max(1) as f64;
+                let samples: Vec<Sample<'_>> = shapes
+                    .iter()
+                    .map(|(terms, value, variance)| Sample { terms, value: value[q] - mean, variance: variance[q] })
+                    .collect();
+                let (found, evidence) = order_prior(&samples, order, *prior);
+                *prior = found;
+                total += evidence;
+            }
+            if best.is_none_or(|b| total > b.2 + 1.0) {
+                best = Some((order, priors, total));
             }
         }
-        self.model.set_order(best);
+        if let Some((order, priors, _)) = best {
+            self.model.set_order(order);
+            self.shape_prior = priors;
+        }
     }
 
     /// Random fields on top of the polynomial.
@@ -285,6 +319,7 @@ pub(super) fn run<'a>(
             sky_prior: (0.0, 1.0),
         },
         nugget: [2.5e-3; 3],
+        shape_prior: [OrderPrior::wide(); 3],
         noise_scale: 1.0,
         notes: Vec::new(),
         residual_prior: None,
@@ -443,6 +478,9 @@ impl Fitter<'_> {
         true
     }
 }
+
+/// Deviation, in sigma, beyond which a star has no say in how the PSF varies.
+const OUTLIER: f64 = 5.0;
 
 /// Fewest candidates on the locus with which the order may rise before outliers are rejected.
 const EARLY_ORDER_FROM: usize = 20;

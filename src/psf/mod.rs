@@ -2,6 +2,7 @@
 
 mod classify;
 mod error;
+mod evidence;
 mod fit;
 mod kriging;
 mod linalg;

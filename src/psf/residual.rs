@@ -113,7 +113,7 @@ impl Fitter<'_> {
             let nugget = self.nugget;
             let located: Vec<((f64, f64), Information)> =
                 located.into_iter().filter_map(|(p, i)| Some((p, with_nugget(&i, &nugget)?))).collect();
-            let done = joint_step(&mut self.model, &located, Some(&prior));
+            let done = joint_step(&mut self.model, &located, &self.shape_prior, Some(&prior));
             self.residual_prior = Some(prior);
             self.model.covariance = done?;
         }

@@ -1,5 +1,6 @@
 //! The joint Gauss-Newton step: every star's information about the PSF, tied together by smooth functions of position.
 
+use super::evidence::OrderPrior;
 use super::linalg::Cholesky;
 use super::native::NativeModel;
 use super::spatial::{legendre_terms, term_count};
@@ -53,9 +54,6 @@ pub(super) fn own_shape(info: &Information) -> Option<([f64; 3], [[f64; 3]; 3])>
     Some((d, [[inv[0], inv[1], inv[2]], [inv[3], inv[4], inv[5]], [inv[6], inv[7], inv[8]]]))
 }
 
-/// Standard deviations of the priors on the polynomial coefficients of ln scale and shear above the constant.
-const SHAPE_PRIOR: f64 = 0.3;
-
 /// Prior of the Moffat exponent: its sigma about [`BETA_CENTRE`].
 const BETA_SIGMA: f64 = 1.0;
 pub(super) const BETA_CENTRE: f64 = 3.0;
@@ -78,6 +76,7 @@ const TANGENT_PRECISION: f64 = 1e6;
 pub(super) fn joint_step(
     model: &mut NativeModel,
     stars: &[((f64, f64), Information)],
+    shape_prior: &[OrderPrior; 3],
     prior: Option<&ResidualPrior>,
 ) -> Option<[Vec<f64>; 3]> {
     let nt = term_count(model.order);
@@ -137,9 +136,8 @@ pub(super) fn joint_step(
         }
     }
     for q in 0..3 {
-        for i in 0..nt {
+        for (i, precision) in shape_prior[q].precisions(model.order).into_iter().enumerate() {
             let row = q * nt + i;
-            let precision = if i == 0 { 1e-6 } else { 1.0 / (SHAPE_PRIOR * SHAPE_PRIOR) };
             a[row * n + row] += precision;
             if i > 0 {
                 b[row] -= precision * model.core[q][i];
@@ -201,67 +199,4 @@ pub(super) fn joint_step(
         }
     }
     Some(covariance)
-}
-
-/// Expected ln likelihood of held-out stars for each order 0..=max, by `folds`-fold cross-validation of the shape alone.
-/// `infos` must be linearised about `model` and carry the nugget.
-pub(super) fn held_out_scores(
-    model: &NativeModel,
-    stars: &[((f64, f64), Information)],
-    max_order: usize,
-    folds: usize,
-) -> Vec<f64> {
-    let terms: Vec<Vec<f64>> =
-        stars.iter().map(|((x, y), _)| legendre_terms(&model.domain, max_order.max(model.order), *x, *y)).collect();
-    let current: Vec<[f64; 3]> = stars.iter().map(|((x, y), _)| model.polynomial_shape(*x, *y)).collect();
-    (0..=max_order)
-        .map(|order| {
-            let nt = term_count(order);
-            let n = 3 * nt;
-            let mut total = 0.0;
-            for fold in 0..folds {
-                let mut a = vec![0.0; n * n];
-                let mut b = vec![0.0; n];
-                for (s, (_, info)) in stars.iter().enumerate() {
-                    if s % folds == fold {
-                        continue;
-                    }
-                    let (t, m) = (&terms[s], info.n);
-                    for q in 0..3 {
-                        let right: f64 =
-                            info.score[q] + (0..3).map(|p| info.fisher[q * m + p] * current[s][p]).sum::<f64>();
-                        for i in 0..nt {
-                            b[q * nt + i] += t[i] * right;
-                            for p in 0..=q {
-                                let f = info.fisher[q * m + p] * t[i];
-                                for j in 0..nt {
-                                    a[(q * nt + i) * n + p * nt + j] += f * t[j];
-                                }
-                            }
-                        }
-                    }
-                }
-                for i in 0..n {
-                    a[i * n + i] += if i % nt == 0 { 1e-6 } else { 1.0 / (SHAPE_PRIOR * SHAPE_PRIOR) };
-                }
-                let Some(factor) = Cholesky::new(n, a) else { return f64::NEG_INFINITY };
-                factor.solve(&mut b);
-                for (s, (_, info)) in stars.iter().enumerate() {
-                    if s % folds != fold {
-                        continue;
-                    }
-                    let (t, m) = (&terms[s], info.n);
-                    let d: Vec<f64> =
-                        (0..3).map(|q| (0..nt).map(|i| b[q * nt + i] * t[i]).sum::<f64>() - current[s][q]).collect();
-                    for q in 0..3 {
-                        total += info.score[q] * d[q];
-                        for p in 0..3 {
-                            total -= 0.5 * d[q] * info.fisher[q * m + p] * d[p];
-                        }
-                    }
-                }
-            }
-            total
-        })
-        .collect()
 }
