@@ -6,9 +6,9 @@ use super::evidence::{OrderPrior, Sample, order_prior};
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
 use super::select::{Candidates, candidates, size_locus};
-use super::solve::{BETA_CENTRE, ResidualPrior, joint_step, own_shape, with_nugget};
+use super::solve::{BETA_CENTRE, Joint, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
-use super::star::{Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
+use super::star::{Columns, Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
 use super::{PsfError, PsfInput, PsfModel, PsfSettings};
 
 /// State of a running fit.
@@ -23,8 +23,10 @@ pub(super) struct Fitter<'a> {
     /// Median reduced chi-square of used stars: by how much the noise plane is off.
     pub(super) noise_scale: f64,
     pub(super) notes: Vec<String>,
-    /// Prior of the residual, once chosen.
-    pub(super) residual_prior: Option<ResidualPrior>,
+    /// By how much the model is off the brighter stars, as a share of its value per pixel.
+    pub(super) misfit: f64,
+    /// Prior precision of the mean residual's coefficients, once chosen.
+    pub(super) residual_precision: Option<f64>,
     /// The stars were listed: no selection by size.
     pub(super) listed: bool,
     /// The fallback taken, in words.
@@ -46,7 +48,7 @@ impl Fitter<'_> {
     }
 
     /// Linearises one star about the current model.
-    pub(super) fn information(&self, star: &mut Star, columns: bool) -> Option<Information> {
+    pub(super) fn information(&self, star: &mut Star, columns: Columns<'_>) -> Option<Information> {
         let position = star.position();
         let residual = self.model.residual_at(position.0, position.1);
         let local = self.local(&self.model, position, &residual);
@@ -54,7 +56,7 @@ impl Fitter<'_> {
     }
 
     /// Linearises every used star; those that fail are rejected.
-    pub(super) fn informations(&self, stars: &mut [Star], columns: bool) -> Vec<(usize, Information)> {
+    pub(super) fn informations(&self, stars: &mut [Star], columns: Columns<'_>) -> Vec<(usize, Information)> {
         let mut out = Vec::new();
         for (k, star) in stars.iter_mut().enumerate() {
             if star.status != StarStatus::Used {
@@ -71,19 +73,19 @@ impl Fitter<'_> {
         out
     }
 
-    fn located(&self, stars: &[Star], infos: &[(usize, Information)]) -> Vec<((f64, f64), Information)> {
-        infos.iter().filter_map(|(k, i)| Some((stars[*k].position(), with_nugget(i, &self.nugget)?))).collect()
-    }
-
     /// One joint step of core polynomials and exponent.
     pub(super) fn core_step(&mut self, stars: &mut [Star]) -> Option<Vec<(usize, Information)>> {
-        let infos = self.informations(stars, false);
+        let infos = self.informations(stars, Columns::Core);
         if infos.is_empty() {
             return None;
         }
-        let located = self.located(stars, &infos);
-        let covariance = joint_step(&mut self.model, &located, &self.shape_prior, None)?;
-        self.model.covariance = covariance;
+        let mut joint = Joint::new(&self.model, 0, 0);
+        for (k, info) in &infos {
+            if let Some(info) = with_nugget(info, &self.nugget, &[]) {
+                joint.add(&self.model.domain, stars[*k].position(), &info);
+            }
+        }
+        (self.model.covariance, _) = joint.solve(&mut self.model, &self.shape_prior)?;
         Some(infos)
     }
 
@@ -131,7 +133,7 @@ impl Fitter<'_> {
 
     /// Chooses the order, and how strongly each parameter varies, by the marginal likelihood of the stars' own shapes.
     pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
-        let infos = self.informations(stars, false);
+        let infos = self.informations(stars, Columns::Core);
         let allowed = order_allowed(self.settings, infos.len());
         /// Terms at the star, its own ln scale, g1, g2, their variances.
         type Shape = (Vec<f64>, [f64; 3], [f64; 3]);
@@ -178,7 +180,7 @@ impl Fitter<'_> {
     /// Random fields on top of the polynomial.
     pub(super) fn fit_smooth(&mut self, stars: &mut [Star]) {
         self.model.smooth = None;
-        let infos = self.informations(stars, false);
+        let infos = self.informations(stars, Columns::Core);
         /// Position, deviation of the core's three parameters, their variances.
         type OwnShape = ((f64, f64), [f64; 3], [f64; 3]);
         let mut rows: Vec<OwnShape> = Vec::new();
@@ -221,7 +223,9 @@ impl Fitter<'_> {
 
     /// Tests every candidate near the locus (`window` in ln size) against the model: sharper, extended, misshapen, not
     /// noise, or too faint to be told from a galaxy. Sets its status.
-    pub(super) fn classify(&self, stars: &mut [Star], window: (f64, f64)) {
+    pub(super) fn classify(&mut self, stars: &mut [Star], window: (f64, f64), tolerance: f64) {
+        let held = self.weighting.model_error;
+        self.weighting.model_error = self.misfit.max(held) * tolerance;
         let mut points = Vec::new();
         for (k, star) in stars.iter_mut().enumerate() {
             let ln_size = star.size.ln();
@@ -231,7 +235,7 @@ impl Fitter<'_> {
                 continue;
             }
             let saved = star.centre;
-            let verdict = match self.information(star, false) {
+            let verdict = match self.information(star, Columns::Core) {
                 None => {
                     (star.centre, star.flux, star.sky) = (saved, 0.0, 0.0);
                     Err(Rejection::Unmeasurable)
@@ -258,6 +262,7 @@ impl Fitter<'_> {
                 Err(reason) => StarStatus::Rejected(reason),
             };
         }
+        self.weighting.model_error = held;
         let doubtful = if self.listed { Vec::new() } else { ambiguous(&points, self.settings.contamination) };
         for k in doubtful {
             if matches!(stars[k].status, StarStatus::Used | StarStatus::Reserved) {
@@ -322,7 +327,8 @@ pub(super) fn run<'a>(
         shape_prior: [OrderPrior::wide(); 3],
         noise_scale: 1.0,
         notes: Vec::new(),
-        residual_prior: None,
+        residual_precision: None,
+        misfit: settings.model_error,
         fallback: None,
         listed: listed.is_some(),
     };
@@ -402,16 +408,16 @@ impl Fitter<'_> {
             }
         }
         self.weighting.clip = 6.0;
-        if self.settings.residual {
-            // The bare core may be off by this much.
-            self.weighting.model_error = self.settings.model_error.max(0.03);
-        }
+        // The bare core may be off by this much.
+        let floor = self.settings.model_error.max(if self.settings.residual { 0.03 } else { 0.0 });
+        self.weighting.model_error = floor;
         for round in 0..4 {
             match self.core_step(stars) {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
-            self.classify(stars, (mode - 0.6, mode + 1.0));
+            self.adapt_model_error(stars, floor);
+            self.classify(stars, (mode - 0.6, mode + 1.0), 2.0);
             if round == 2 {
                 self.learn_sky(stars);
             }
@@ -425,19 +431,49 @@ impl Fitter<'_> {
                 return false;
             }
         }
-        if self.settings.residual && stars.iter().filter(|s| s.status == StarStatus::Used).count() >= 8 {
-            self.fit_residual(stars, 3);
+        if self.settings.residual && self.used(stars) >= 8 {
+            let pays = self.fit_mean_residual(stars);
             self.weighting.model_error = self.settings.model_error;
-            let infos = self.informations(stars, false);
-            self.update_scatter(&infos);
-            self.classify(stars, (mode - 0.6, mode + 1.0));
-            self.fit_residual(stars, 2);
+            if pays {
+                self.core_step(stars);
+                self.adapt_model_error(stars, self.settings.model_error);
+            }
+            self.reclassify(stars, (mode - 0.6, mode + 1.0), T1);
+            if pays {
+                let rounds: usize = std::env::var("ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(2);
+                let inner: usize = std::env::var("INNER").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
+                for round in 0..rounds {
+                    for _ in 0..inner { self.fit_mean_residual(stars);
+                    self.core_step(stars); self.adapt_model_error(stars, self.settings.model_error); eprintln!("DBGI me {:.4}", self.weighting.model_error);}
+                    self.fit_variation(stars);
+                    self.adapt_model_error(stars, self.settings.model_error);
+                    self.choose_order(stars);
+                    if round == 0 {
+                        self.reclassify(stars, (mode - 0.6, mode + 1.0), T2);
+                    }
+                }
+                self.reclassify(stars, (mode - 0.6, mode + 1.0), T3);
+                self.fit_variation(stars);
+            } else {
+                self.core_step(stars);
+            }
         }
         if self.settings.smooth_residual {
             self.fit_smooth(stars);
         }
         self.model.scatter = self.nugget.map(f64::sqrt);
         true
+    }
+
+    pub(super) fn used(&self, stars: &[Star]) -> usize {
+        stars.iter().filter(|s| s.status == StarStatus::Used).count()
+    }
+
+    /// Scatter, then every candidate's class, with the present model.
+    fn reclassify(&mut self, stars: &mut [Star], window: (f64, f64), tolerance: f64) {
+        let infos = self.informations(stars, Columns::Core);
+        self.update_scatter(&infos);
+        self.classify(stars, window, tolerance);
     }
 
     /// Starts from a constant Moffat whose adaptive size is `exp(ln_size)`.
@@ -479,6 +515,9 @@ impl Fitter<'_> {
     }
 }
 
+const T1: f64 = 3.0;
+const T2: f64 = 2.0;
+const T3: f64 = 1.5;
 /// Deviation, in sigma, beyond which a star has no say in how the PSF varies.
 const OUTLIER: f64 = 5.0;
 

@@ -16,8 +16,10 @@ mod settings;
 mod solve;
 mod spatial;
 mod star;
+mod table;
 mod tabulated;
 mod validate;
+mod variation;
 
 pub use error::PsfError;
 pub use kriging::Kriging;
