@@ -129,7 +129,13 @@ fn print_report(r: &PsfReport) {
     if let Some(fallback) = &r.fallback {
         say!("fallback         {fallback}");
     }
-    say!("stars            {} used, {} reserved, of {} sources", r.used, r.reserved, r.sources);
+    say!(
+        "stars            {} used, {} reserved, of {} sources; {} in the model",
+        r.used,
+        r.reserved,
+        r.sources,
+        r.in_model
+    );
     let reasons: Vec<String> = r.rejected.iter().map(|(name, n)| format!("{n} {name}")).collect();
     say!("rejected         {}", reasons.join(", "));
     let residual = r.residual_order.map_or("none".to_string(), |o| format!("order {o}"));

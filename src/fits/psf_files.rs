@@ -405,7 +405,8 @@ fn report_cards(report: &PsfReport) -> Cards {
     real("DE2MEAN", report.e2_residual.mean, "reserved stars: mean de2");
     real("DE2RMS", report.e2_residual.rms, "reserved stars: rms de2");
     cards.push("NUSED", report.used as i64, "stars in the fit");
-    cards.push("NRESERV", report.reserved as i64, "stars kept out");
+    cards.push("NRESERV", report.reserved as i64, "stars kept out to validate it");
+    cards.push("NMODEL", report.in_model as i64, "stars in the model after the validation");
     cards.push("ORDER", report.order as i64, "order of the polynomial");
     cards.push("QUALITY", report.quality.name(), "good, degraded or failed");
     if let Some(fallback) = &report.fallback {

@@ -119,9 +119,8 @@ mod tests {
     /// Values of a polynomial of the given coefficients, with a deterministic scatter.
     fn evidence(coefficients: &[f64], scatter: f64, order: usize) -> (OrderPrior, f64) {
         let domain = Domain::image(100, 100);
-        let terms: Vec<Vec<f64>> = (0..60u32)
-            .map(|k| legendre_terms(&domain, 4, f64::from(k * 37 % 100), f64::from(k * 61 % 100)))
-            .collect();
+        let terms: Vec<Vec<f64>> =
+            (0..60u32).map(|k| legendre_terms(&domain, 4, f64::from(k * 37 % 100), f64::from(k * 61 % 100))).collect();
         let samples: Vec<Sample<'_>> = terms
             .iter()
             .enumerate()

@@ -25,8 +25,6 @@ pub(super) struct Fitter<'a> {
     pub(super) notes: Vec<String>,
     /// By how much the model is off the brighter stars, as a share of its value per pixel.
     pub(super) misfit: f64,
-    /// Prior precision of the mean residual's coefficients, once chosen.
-    pub(super) residual_precision: Option<f64>,
     /// The stars were listed: no selection by size.
     pub(super) listed: bool,
     /// The fallback taken, in words.
@@ -225,7 +223,11 @@ impl Fitter<'_> {
     /// noise, or too faint to be told from a galaxy. Sets its status.
     pub(super) fn classify(&mut self, stars: &mut [Star], window: (f64, f64), tolerance: f64) {
         let held = self.weighting.model_error;
-        self.weighting.model_error = self.misfit.max(held) * tolerance;
+        let tolerance = if self.used(stars) < TOLERANT_FROM { 1.0 } else { tolerance };
+        // The bright stars at the field's edges, where the model is off most, are those it has to learn from.
+        if self.misfit > held {
+            self.weighting.model_error = tolerance * self.misfit;
+        }
         let mut points = Vec::new();
         for (k, star) in stars.iter_mut().enumerate() {
             let ln_size = star.size.ln();
@@ -327,7 +329,6 @@ pub(super) fn run<'a>(
         shape_prior: [OrderPrior::wide(); 3],
         noise_scale: 1.0,
         notes: Vec::new(),
-        residual_precision: None,
         misfit: settings.model_error,
         fallback: None,
         listed: listed.is_some(),
@@ -416,8 +417,8 @@ impl Fitter<'_> {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
-            self.adapt_model_error(stars, floor);
-            self.classify(stars, (mode - 0.6, mode + 1.0), 2.0);
+            self.measure_misfit(stars);
+            self.classify(stars, (mode - 0.6, mode + 1.0), T0);
             if round == 2 {
                 self.learn_sky(stars);
             }
@@ -436,18 +437,17 @@ impl Fitter<'_> {
             self.weighting.model_error = self.settings.model_error;
             if pays {
                 self.core_step(stars);
-                self.adapt_model_error(stars, self.settings.model_error);
+                self.measure_misfit(stars);
             }
             self.reclassify(stars, (mode - 0.6, mode + 1.0), T1);
             if pays {
-                let rounds: usize = std::env::var("ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(2);
-                let inner: usize = std::env::var("INNER").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
-                for round in 0..rounds {
-                    for _ in 0..inner { self.fit_mean_residual(stars);
-                    self.core_step(stars); self.adapt_model_error(stars, self.settings.model_error); eprintln!("DBGI me {:.4}", self.weighting.model_error);}
+                for round in 0..2 {
+                    self.fit_mean_residual(stars);
+                    self.core_step(stars);
                     self.fit_variation(stars);
-                    self.adapt_model_error(stars, self.settings.model_error);
+                    self.measure_misfit(stars);
                     self.choose_order(stars);
+                    self.learn_sky(stars);
                     if round == 0 {
                         self.reclassify(stars, (mode - 0.6, mode + 1.0), T2);
                     }
@@ -463,6 +463,42 @@ impl Fitter<'_> {
         }
         self.model.scatter = self.nugget.map(f64::sqrt);
         true
+    }
+
+    /// The model of every star, once the reserved ones have judged the model made without them: to leave a fifth of the stars out of
+    /// what is used afterwards would be waste. The stars keep their verdicts. `None` where nothing was reserved or the step fails.
+    pub(super) fn with_reserved(&mut self, stars: &[Star]) -> Option<NativeModel> {
+        let mut all = stars.to_vec();
+        let mut reserved = 0;
+        for star in &mut all {
+            if star.status == StarStatus::Reserved {
+                star.status = StarStatus::Used;
+                reserved += 1;
+            }
+        }
+        if reserved == 0 {
+            return None;
+        }
+        let judged = self.model.clone();
+        let mut refit = || {
+            self.model.smooth = None;
+            if self.model.residual.is_some() {
+                self.fit_mean_residual(&mut all);
+                self.core_step(&mut all)?;
+                self.fit_variation(&mut all);
+            } else {
+                self.core_step(&mut all)?;
+                self.core_step(&mut all)?;
+            }
+            if self.settings.smooth_residual {
+                self.fit_smooth(&mut all);
+            }
+            self.model.scatter = self.nugget.map(f64::sqrt);
+            Some(())
+        };
+        let done = refit();
+        let model = std::mem::replace(&mut self.model, judged);
+        done.map(|()| model)
     }
 
     pub(super) fn used(&self, stars: &[Star]) -> usize {
@@ -515,6 +551,11 @@ impl Fitter<'_> {
     }
 }
 
+/// Fewest stars with which a model that is off is forgiven.
+const TOLERANT_FROM: usize = 45;
+/// How many times its measured misfit a model may be off a star: with the core alone, with the mean residual, with the residual's
+/// variation, in the end.
+const T0: f64 = 2.0;
 const T1: f64 = 3.0;
 const T2: f64 = 2.0;
 const T3: f64 = 1.5;

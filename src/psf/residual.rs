@@ -101,17 +101,13 @@ impl Fitter<'_> {
         let (basis, k) = (*basis, basis.len());
         let now = coefficients[..k].to_vec();
         let function = Self::function_prior(&basis);
-        let choose = self.residual_precision.is_none();
-        let mut free = nalgebra::DMatrix::<f64>::zeros(if choose { k } else { 0 }, if choose { k } else { 0 });
+        let mut free = nalgebra::DMatrix::<f64>::zeros(k, k);
         let mut score = vec![0.0; k];
         let mut joint = Joint::new(&self.model, k, 0);
         for index in self.witnesses(stars) {
             let Some(info) = self.information(&mut stars[index], Columns::Basis) else { continue };
             if let Some(info) = with_nugget(&info, &self.nugget, &[]) {
                 joint.add(&self.model.domain, stars[index].position(), &info);
-            }
-            if !choose {
-                continue;
             }
             // The shape of each star is free here: what it can absorb is no evidence for a residual.
             let Some(info) = with_nugget(&info, &[FREE_SHAPE; 3], &[]) else { continue };
@@ -123,17 +119,10 @@ impl Fitter<'_> {
                 }
             }
         }
-        let precision = match self.residual_precision {
-            Some(precision) => precision,
-            None => match strength(free, &score) {
-                Some(precision) => precision,
-                None => {
-                    self.model.residual = None;
-                    return false;
-                }
-            },
+        let Some(precision) = strength(free, &score) else {
+            self.model.residual = None;
+            return false;
         };
-        self.residual_precision = Some(precision);
         for (c, f) in function.iter().enumerate() {
             joint.strength_prior(0, c, precision * f, now[c]);
         }
@@ -143,7 +132,6 @@ impl Fitter<'_> {
         }
         let Some((covariance, step)) = joint.solve(&mut self.model, &self.shape_prior) else { return false };
         self.model.covariance = covariance;
-        eprintln!("DBGM precision {precision:.3} |c| {:.4} |step| {:.4} |core| {:?}", now.iter().map(|v| v*v).sum::<f64>().sqrt(), step.iter().map(|v| v*v).sum::<f64>().sqrt(), self.model.core.iter().map(|c| c[0]).collect::<Vec<_>>());
         if let Some(r) = &mut self.model.residual {
             r.coefficients.iter_mut().zip(&step).for_each(|(c, d)| *c += d);
         }

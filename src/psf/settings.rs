@@ -51,7 +51,7 @@ impl Default for PsfSettings {
         Self {
             min_snr: 20.0,
             contamination: 0.015,
-            reserved_fraction: 0.2,
+            reserved_fraction: 0.1,
             max_order: 6,
             stars_per_term: 1.8,
             min_stars: 3,

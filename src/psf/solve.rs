@@ -159,7 +159,11 @@ impl Joint {
     }
 
     /// Solves, applies the step to the model's core, and returns the shape coefficients' covariance and the step of the strengths.
-    pub(super) fn solve(mut self, model: &mut NativeModel, shape_prior: &[OrderPrior; 3]) -> Option<([Vec<f64>; 3], Vec<f64>)> {
+    pub(super) fn solve(
+        mut self,
+        model: &mut NativeModel,
+        shape_prior: &[OrderPrior; 3],
+    ) -> Option<([Vec<f64>; 3], Vec<f64>)> {
         let (n, nt) = (self.n, self.nt);
         let shape_n = 3 * nt;
         for q in 0..3 {

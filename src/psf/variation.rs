@@ -13,8 +13,9 @@ use super::linalg::Cholesky;
 use super::residual::FREE_SHAPE;
 use super::solve::{Joint, with_nugget};
 use super::spatial::{legendre_terms, term_count};
-use super::star::{CORE, Columns, Information, Star, StarStatus, mean_chi2};
+use super::star::{CORE, Columns, Information, Star, StarStatus, Weighting, mean_chi2};
 use super::table::RadialTable;
+use crate::image::stats::median_in_place;
 
 /// Best measured directions in which principal components are looked for.
 const DIRECTIONS: usize = 48;
@@ -78,7 +79,9 @@ impl Fitter<'_> {
             residual.order = order;
             residual.coefficients = vec![0.0; terms * basis.len()];
             residual.coefficients[..basis.len()].copy_from_slice(&mean);
-            for (set, strengths) in residual.coefficients.chunks_exact_mut(basis.len()).zip(fields.coefficients.chunks_exact(k)) {
+            for (set, strengths) in
+                residual.coefficients.chunks_exact_mut(basis.len()).zip(fields.coefficients.chunks_exact(k))
+            {
                 for (mode, a) in modes.iter().zip(strengths) {
                     for (c, m) in set.iter_mut().zip(mode) {
                         *c += a * m;
@@ -86,7 +89,6 @@ impl Fitter<'_> {
                 }
             }
         }
-        eprintln!("DBG used {} me {:.4} nug {:?} shape {:?} noise {:.3} beta {:.2} scale {:.3} step {:.3} radial {} modes {} priors {:?}", self.used(stars), self.weighting.model_error, self.nugget.map(|v| v.sqrt()), self.shape_prior, self.noise_scale, self.model.beta, self.model.core[0][0].exp(), basis.step, basis.radial, k, fields.priors.iter().map(|p| (p.amplitude, p.decay, p.nugget.sqrt())).collect::<Vec<_>>());
         Some(())
     }
 
@@ -123,7 +125,14 @@ impl Fitter<'_> {
                 let (x, y) = stars[*s].position();
                 let terms = legendre_terms(&self.model.domain, fields.order, x, y);
                 let value = (0..k)
-                    .map(|c| step[c] + terms.iter().zip(fields.coefficients.iter().skip(c).step_by(k)).map(|(t, a)| t * a).sum::<f64>())
+                    .map(|c| {
+                        step[c]
+                            + terms
+                                .iter()
+                                .zip(fields.coefficients.iter().skip(c).step_by(k))
+                                .map(|(t, a)| t * a)
+                                .sum::<f64>()
+                    })
                     .collect();
                 let variance = (0..k).map(|c| inverse[c * k + c] * self.noise_scale.max(1.0)).collect();
                 Some((terms, value, variance))
@@ -215,7 +224,8 @@ impl Fitter<'_> {
             let scale = 1.0 / info.fisher[CORE * info.n + CORE].max(1e-30);
             for c in 0..k {
                 for d in 0..=c {
-                    fisher[(c, d)] += scale * info.fisher[(CORE + c) * info.n + CORE + d] / (function[c] * function[d]).sqrt();
+                    fisher[(c, d)] +=
+                        scale * info.fisher[(CORE + c) * info.n + CORE + d] / (function[c] * function[d]).sqrt();
                 }
             }
         }
@@ -237,17 +247,19 @@ impl Fitter<'_> {
         )
     }
 
-    /// Raises the model's error floor until the brighter half of the used stars are noise about it.
-    pub(super) fn adapt_model_error(&mut self, stars: &[Star], floor: f64) {
+    /// Measures by how much the model is off the brighter third of the used stars, as a share of its value per pixel: the least
+    /// error with which half of them are noise.
+    pub(super) fn measure_misfit(&mut self, stars: &[Star]) {
+        self.misfit = self.weighting.model_error;
         let mut bright: Vec<&Star> = stars.iter().filter(|s| s.status == StarStatus::Used).collect();
         bright.sort_by(|a, b| b.snr.total_cmp(&a.snr));
         bright.truncate(bright.len() / 3);
-        if bright.len() < 5 {
+        // Among a handful of candidates galaxies may be many: what is off them is no fault of the model.
+        if bright.len() < 15 {
             return;
         }
-        let mut error = floor;
-        for _ in 0..11 {
-            let weighting = super::star::Weighting { model_error: error, ..self.weighting };
+        for _ in 0..10 {
+            let weighting = Weighting { model_error: self.misfit, ..self.weighting };
             let mut chi: Vec<f32> = bright
                 .iter()
                 .filter_map(|s| {
@@ -257,14 +269,10 @@ impl Fitter<'_> {
                     mean_chi2(s, &local, &weighting).map(|v| v as f32)
                 })
                 .collect();
-            let Some(median) = crate::image::stats::median_in_place(&mut chi) else { return };
-            if median / self.noise_scale.min(1.2) <= 1.08 {
-                break;
+            match median_in_place(&mut chi) {
+                Some(median) if median / self.noise_scale.min(1.2) > 1.08 => self.misfit *= 1.35,
+                _ => return,
             }
-            error *= 1.35;
         }
-        self.misfit = error;
-        self.weighting.model_error = error.min(std::env::var("CAP").ok().and_then(|v| v.parse().ok()).unwrap_or(0.01)).max(floor);
     }
 }
-
