@@ -9,6 +9,7 @@ mod linalg;
 mod model;
 mod moments;
 mod native;
+mod power;
 mod profile;
 mod residual;
 mod select;

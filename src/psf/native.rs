@@ -151,7 +151,7 @@ impl NativeModel {
                 for &(oy, wy) in nodes {
                     for &(ox, wx) in nodes {
                         let (a, b) = frame.core_frame(ux + ox, uy + oy);
-                        v += wx * wy * (-frame.beta * (1.0 + a * a + b * b).ln()).exp();
+                        v += wx * wy * frame.power.at(1.0 + a * a + b * b).0;
                     }
                 }
                 if let Some(t) = &table

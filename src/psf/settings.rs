@@ -50,7 +50,7 @@ impl Default for PsfSettings {
     fn default() -> Self {
         Self {
             min_snr: 20.0,
-            contamination: 0.015,
+            contamination: 0.01,
             reserved_fraction: 0.1,
             max_order: 6,
             stars_per_term: 1.8,
