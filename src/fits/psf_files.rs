@@ -14,6 +14,8 @@ use crate::sky::Cards;
 const MAX_PIXELS: u64 = 1 << 28;
 /// Largest gzipped PSF file, bytes inflated.
 const MAX_BYTES: u64 = 1 << 31;
+/// Degree of the polynomial in the PSFEx table of a PSF that varies.
+const TABLE_DEGREE: usize = 8;
 /// HDU of stillair's own model.
 const NATIVE: &str = "STILLAIR_PSF";
 /// HDU of the stars.
@@ -280,11 +282,15 @@ pub fn write_psf(
     let name = path.display().to_string();
     let failed = |source| PsfFileError::Model { path: name.clone(), source };
     let domain = psf.native().map_or(Domain::image(2048, 2048), |n| n.domain);
-    let degree = psf.native().map_or(0, |n| n.order.max(n.residual.as_ref().map_or(0, |r| r.order))).clamp(0, 3) + 1;
+    // High enough for the random field, which is no polynomial.
+    let varies = psf
+        .native()
+        .is_some_and(|n| n.order > 0 || n.residual.as_ref().is_some_and(|r| r.order > 0) || n.smooth.is_some());
+    let degree = if varies { TABLE_DEGREE } else { 0 };
     let fwhm = psf.fwhm(domain.centre.0, domain.centre.1);
     let fwhm = if fwhm.is_finite() { fwhm } else { 3.0 };
-    // Four samples per FWHM, at most one pixel: the interpolating kernel then loses nothing.
-    let step = (fwhm / 4.0).min(1.0);
+    // Six samples per FWHM, at most one pixel: the Lanczos-3 of the readers then loses little.
+    let step = (fwhm / 6.0).min(1.0);
     let side = (2 * ((6.0 * fwhm / step).ceil() as usize) + 1).min(127);
     let table = psf.tabulate(&domain, degree, step, side).map_err(failed)?;
     let (degree, px, py) = match &table.variation {

@@ -23,6 +23,8 @@ pub(super) struct Fitter<'a> {
     /// Median reduced chi-square of used stars: by how much the noise plane is off.
     pub(super) noise_scale: f64,
     pub(super) notes: Vec<String>,
+    /// Poisson noise by the gain, image units squared per image unit, where the variance plane shows none.
+    pub(super) poisson_of_gain: Option<f64>,
     /// By how much the model is off the brighter stars, as a share of its value per pixel.
     pub(super) misfit: f64,
     /// The stars were listed: no selection by size.
@@ -330,6 +332,7 @@ pub(super) fn run<'a>(
         noise_scale: 1.0,
         notes: Vec::new(),
         misfit: settings.model_error,
+        poisson_of_gain: input.gain.filter(|g| *g > 0.0 && found.variance_slope == 0.0).map(|g| 1.0 / g),
         fallback: None,
         listed: listed.is_some(),
     };
@@ -417,6 +420,7 @@ impl Fitter<'_> {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
+            self.choose_poisson(stars);
             self.measure_misfit(stars);
             self.classify(stars, (mode - 0.6, mode + 1.0), T0);
             if round == 2 {
@@ -462,6 +466,9 @@ impl Fitter<'_> {
             self.fit_smooth(stars);
         }
         self.model.scatter = self.nugget.map(f64::sqrt);
+        if self.poisson_of_gain.is_some_and(|p| p == self.weighting.poisson) {
+            self.notes.push("the variance lacks the sources' own noise: it was taken from the gain".into());
+        }
         true
     }
 

@@ -9,6 +9,7 @@ mod linalg;
 mod model;
 mod moments;
 mod native;
+mod noise;
 mod power;
 mod profile;
 mod residual;

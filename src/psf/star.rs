@@ -391,13 +391,22 @@ fn eliminate(
     Some((Information { n: m, fisher, score, chi2, pixels, clipped_core }, own))
 }
 
-/// Mean chi-square per pixel of a star within two FWHM or so of its centre, its own parameters held.
-pub(super) fn mean_chi2(star: &Star, model: &LocalModel<'_>, weighting: &Weighting) -> Option<f64> {
+/// How well a star's core agrees with the model, its own parameters held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Agreement {
+    /// Mean chi-square per pixel.
+    pub(super) chi2: f64,
+    /// Gaussian ln likelihood of the pixels, those beyond 5 sigma held there.
+    pub(super) ln_likelihood: f64,
+}
+
+/// Agreement within two FWHM or so of the star's centre; `None` where fewer than 9 pixels are usable.
+pub(super) fn agreement(star: &Star, model: &LocalModel<'_>, weighting: &Weighting) -> Option<Agreement> {
     let frame = Frame::new(&model.shape, model.beta);
     let table = model.residual.map(|(b, c)| (RadialTable::new(b, &[c]), frame.amplitude));
     let side = star.side();
     let half = star.half as f64;
-    let (mut sum, mut count) = (0.0, 0usize);
+    let (mut chi2, mut ln_likelihood, mut count) = (0.0, 0.0, 0usize);
     for p in 0..side * side {
         let base = f64::from(star.variance[p]);
         if !base.is_finite() {
@@ -411,10 +420,12 @@ pub(super) fn mean_chi2(star: &Star, model: &LocalModel<'_>, weighting: &Weighti
         let value = frame.core(ux, uy).value + table.as_ref().map_or(0.0, |(t, a)| a * t.value(x, y));
         let expected = (star.flux * value).max(0.0);
         let r = f64::from(star.pixels[p]) - star.sky - star.flux * value;
-        sum += r * r / (base + weighting.poisson * expected + (weighting.model_error * expected).powi(2));
+        let variance = base + weighting.poisson * expected + (weighting.model_error * expected).powi(2);
+        chi2 += r * r / variance;
+        ln_likelihood -= 0.5 * (variance.ln() + (r * r / variance).min(25.0));
         count += 1;
     }
-    (count >= 9).then(|| sum / count as f64)
+    (count >= 9).then(|| Agreement { chi2: chi2 / count as f64, ln_likelihood })
 }
 
 /// Squared core-frame radius of the area where a model's error shows.

@@ -13,9 +13,8 @@ use super::linalg::Cholesky;
 use super::residual::FREE_SHAPE;
 use super::solve::{Joint, with_nugget};
 use super::spatial::{legendre_terms, term_count};
-use super::star::{CORE, Columns, Information, Star, StarStatus, Weighting, mean_chi2};
+use super::star::{CORE, Columns, Information, Star};
 use super::table::RadialTable;
-use crate::image::stats::median_in_place;
 
 /// Best measured directions in which principal components are looked for.
 const DIRECTIONS: usize = 48;
@@ -245,34 +244,5 @@ impl Fitter<'_> {
                 .map(|n| eigen.eigenvectors.column(n).iter().zip(&function).map(|(v, f)| v / f.sqrt()).collect())
                 .collect(),
         )
-    }
-
-    /// Measures by how much the model is off the brighter third of the used stars, as a share of its value per pixel: the least
-    /// error with which half of them are noise.
-    pub(super) fn measure_misfit(&mut self, stars: &[Star]) {
-        self.misfit = self.weighting.model_error;
-        let mut bright: Vec<&Star> = stars.iter().filter(|s| s.status == StarStatus::Used).collect();
-        bright.sort_by(|a, b| b.snr.total_cmp(&a.snr));
-        bright.truncate(bright.len() / 3);
-        // Among a handful of candidates galaxies may be many: what is off them is no fault of the model.
-        if bright.len() < 15 {
-            return;
-        }
-        for _ in 0..10 {
-            let weighting = Weighting { model_error: self.misfit, ..self.weighting };
-            let mut chi: Vec<f32> = bright
-                .iter()
-                .filter_map(|s| {
-                    let position = s.position();
-                    let residual = self.model.residual_at(position.0, position.1);
-                    let local = self.local(&self.model, position, &residual);
-                    mean_chi2(s, &local, &weighting).map(|v| v as f32)
-                })
-                .collect();
-            match median_in_place(&mut chi) {
-                Some(median) if median / self.noise_scale.min(1.2) > 1.08 => self.misfit *= 1.35,
-                _ => return,
-            }
-        }
     }
 }
