@@ -173,11 +173,11 @@ def psfex_cube(model, field, k, out):
     fits.writeto(out, np.einsum('nyx,Yy,Xx->nYX', c, ly, lx).astype('f4'), overwrite=True)
 
 
-def psfex(field, factors):
+def psfex(field, factors, quick=False):
     extraction = sextractor(field)
     kind, out = kind_of(field), []
     degrees = (3, 1, 0) if kind.startswith('few') else (3,)
-    for catalogue, degree in [(c, d) for c in ('peers', 'true') for d in degrees]:
+    for catalogue, degree in [(c, d) for c in ('peers', 'true') for d in degrees][:1 if quick else None]:
         name = f'degree {degree}' + (', true' if catalogue == 'true' else '')
         extra = ['-SAMPLE_FWHMRANGE', '1.0,10.0', '-PSF_SAMPLING', '0.5', '-PSF_SIZE', '61,61'] if kind.startswith('euclid') else ['-PSF_SIZE', '45,45']
         argv = ['psfex', f'{catalogue}.cat', '-c', '/dev/null', '-PSFVAR_KEYS', 'X_IMAGE,Y_IMAGE', '-PSFVAR_GROUPS', '1,1', '-PSFVAR_DEGREES', str(degree),
@@ -228,11 +228,11 @@ def piff_worker(field, catalogue, order, grid, factors):
     print(json.dumps(dict(cpu=fit_cpu, eval=wall, xy=[[s.image_pos.x, s.image_pos.y] for s in psf.stars if not s.is_flagged and not s.is_reserve])))
 
 
-def piff(field, factors):
+def piff(field, factors, quick=False):
     extraction = sextractor(field)
     kind, out = kind_of(field), []
     settings = [(3, 1.0)] + ([(1, 1.0), (0, 1.0)] if kind.startswith('few') else []) + ([(3, 0.6)] if kind.startswith('euclid') else [])
-    for catalogue, order, grid in [(c, *s) for c in ('peers', 'true') for s in settings]:
+    for catalogue, order, grid in [(c, *s) for c in ('peers', 'true') for s in settings][:1 if quick else None]:
         name = f'order {order}, grid {grid:g}' + (', true' if catalogue == 'true' else '')
         try:
             _, memory, text = run([sys.executable, os.path.abspath(__file__), '--piff-worker', field, catalogue, str(order), str(grid), *map(str, factors)], field)
@@ -266,6 +266,7 @@ def main():
     ap.add_argument('field', nargs='+')
     ap.add_argument('--stillair', default='target/release/stillair')
     ap.add_argument('--tools', default='stillair,psfex,piff')
+    ap.add_argument('--quick', action='store_true', help="peers with their own stars and one setting each (Piff takes minutes and gigabytes per setting)")
     ap.add_argument('--json')
     ap.add_argument('--all-settings', action='store_true', help="print every setting of a peer, not its best alone")
     a = ap.parse_args()
@@ -274,7 +275,7 @@ def main():
     for field in map(os.path.abspath, a.field):
         factors = [1, 2, 3] if kind_of(field).startswith('euclid') else [1]
         for tool in a.tools.split(','):
-            runs = {'stillair': lambda: stillair(os.path.abspath(a.stillair), field, factors), 'psfex': lambda: psfex(field, factors), 'piff': lambda: piff(field, factors)}[tool]()
+            runs = {'stillair': lambda: stillair(os.path.abspath(a.stillair), field, factors), 'psfex': lambda: psfex(field, factors, a.quick), 'piff': lambda: piff(field, factors, a.quick)}[tool]()
             result.setdefault(kind_of(field), {})[tool] = runs
             fine = [r for r in runs if 'error' not in r]
             for r in runs if a.all_settings or not fine else [min(fine, key=lambda r: r['scores'][1]['nrmse_median'])]:

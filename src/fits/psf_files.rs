@@ -291,7 +291,7 @@ pub fn write_psf(
     let fwhm = if fwhm.is_finite() { fwhm } else { 3.0 };
     // Six samples per FWHM, at most one pixel: the Lanczos-3 of the readers then loses little.
     let step = (fwhm / 6.0).min(1.0);
-    let side = (2 * ((6.0 * fwhm / step).ceil() as usize) + 1).min(127);
+    let side = (2 * ((5.0 * fwhm / step).ceil() as usize) + 1).min(127);
     let table = psf.tabulate(&domain, degree, step, side).map_err(failed)?;
     let (degree, px, py) = match &table.variation {
         Variation::Polynomial { degree, x, y } => (*degree, *x, *y),

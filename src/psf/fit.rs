@@ -420,6 +420,9 @@ impl Fitter<'_> {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
+            if round == 0 {
+                self.rescale_noise(stars);
+            }
             self.choose_poisson(stars);
             self.measure_misfit(stars);
             self.classify(stars, (mode - 0.6, mode + 1.0), T0);
@@ -559,7 +562,7 @@ impl Fitter<'_> {
 }
 
 /// Fewest stars with which a model that is off is forgiven.
-const TOLERANT_FROM: usize = 45;
+const TOLERANT_FROM: usize = 30;
 /// How many times its measured misfit a model may be off a star: with the core alone, with the mean residual, with the residual's
 /// variation, in the end.
 const T0: f64 = 2.0;
@@ -575,6 +578,11 @@ const EARLY_ORDER_FROM: usize = 20;
 /// Fewest selected stars of which some are kept out.
 const RESERVE_FROM: usize = 10;
 
+/// So many stars are reserved, or a fifth where that is less, unless stars are scarce.
+const LEAST_RESERVED: f64 = 8.0;
+/// With fewer stars than this the reserved share stays as configured.
+const SCARCE: usize = 35;
+
 /// Keeps a fixed share of the selected stars out of the fit: every k-th in order of signal-to-noise, so that they
 /// represent the whole range; the same stars for the same input.
 fn reserve(stars: &mut [Star], fraction: f64) {
@@ -583,7 +591,9 @@ fn reserve(stars: &mut [Star], fraction: f64) {
         return;
     }
     order.sort_by(|&a, &b| stars[b].snr.total_cmp(&stars[a].snr).then(a.cmp(&b)));
-    let fraction = fraction.min(0.5);
+    // Not many stars: a larger share, so that there is something to judge by; of a handful each is needed.
+    let least = if order.len() < SCARCE { 0.0 } else { (LEAST_RESERVED / order.len() as f64).min(0.2) };
+    let fraction = fraction.max(least).min(0.5);
     for (rank, &k) in order.iter().enumerate() {
         let n = rank as f64;
         if ((n + 0.5) * fraction).floor() < ((n + 1.5) * fraction).floor() {

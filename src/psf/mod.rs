@@ -28,6 +28,7 @@ pub use kriging::Kriging;
 pub use model::{PsfModel, PsfStamp, PsfUncertainty};
 pub use moments::{Moments, adaptive_moments};
 pub use native::{NativeModel, Residual};
+pub use noise::gain_from_sky;
 pub use profile::{ResidualBasis, Shape};
 pub use settings::PsfSettings;
 pub use spatial::{Domain, legendre_terms, term_count};

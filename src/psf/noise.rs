@@ -2,7 +2,7 @@
 
 use super::fit::Fitter;
 use super::star::{Agreement, Star, StarStatus, Weighting, agreement};
-use crate::image::stats::median_in_place;
+use crate::image::stats::{median_and_sigma, median_in_place};
 
 impl Fitter<'_> {
     /// The brighter third of the used stars.
@@ -24,13 +24,45 @@ impl Fitter<'_> {
             .collect()
     }
 
+    /// Scales the stars' variance by what their stamps' outskirts show: clipping, weights and tests all assume that it is right.
+    pub(super) fn rescale_noise(&mut self, stars: &mut [Star]) {
+        let mut deviations: Vec<f32> = Vec::new();
+        for star in stars.iter().filter(|s| s.status == StarStatus::Used) {
+            let side = star.side();
+            let sky = star.sky as f32;
+            let outside = (0.75 * star.half as f64).powi(2);
+            deviations.extend((0..side * side).filter_map(|p| {
+                let (dx, dy) = ((p % side) as f64 - star.half as f64, (p / side) as f64 - star.half as f64);
+                let v = star.variance[p];
+                (dx * dx + dy * dy > outside && v.is_finite()).then(|| (star.pixels[p] - sky) / v.sqrt())
+            }));
+        }
+        if deviations.len() < RESCALE_FROM {
+            return;
+        }
+        let Some((_, sigma)) = median_and_sigma(&deviations) else { return };
+        let scale = sigma * sigma;
+        if !(0.1..10.0).contains(&scale) || (scale - 1.0).abs() < 0.03 {
+            return;
+        }
+        for star in stars.iter_mut() {
+            star.variance.iter_mut().for_each(|v| *v *= scale as f32);
+            star.snr /= sigma;
+        }
+        if (scale - 1.0).abs() > 0.1 {
+            self.notes.push(format!(
+                "the variance plane was scaled by {scale:.2}: so much does the sky around the stars scatter"
+            ));
+        }
+    }
+
     /// Measures by how much the model is off the brighter stars, as a share of its value per pixel: the least error with which
     /// half of them are noise.
     pub(super) fn measure_misfit(&mut self, stars: &[Star]) {
         self.misfit = self.weighting.model_error;
         let bright = self.bright(stars);
         // Among a handful of candidates galaxies may be many: what is off them is no fault of the model.
-        if bright.len() < 15 {
+        if bright.len() < MISFIT_FROM {
             return;
         }
         for _ in 0..10 {
@@ -43,8 +75,8 @@ impl Fitter<'_> {
         }
     }
 
-    /// Where the variance plane does not rise with the image although the gain is known: whether the stars' residuals do. A
-    /// weight map holds the sky's noise alone; a variance plane without sources' noise may be right (simulations, coadds).
+    /// Where the variance plane does not rise with the image although the gain is known: whether the stars' residuals do. A weight
+    /// map holds the sky's noise alone; a variance plane without sources' noise may be right (simulations).
     pub(super) fn choose_poisson(&mut self, stars: &[Star]) {
         let Some(poisson) = self.poisson_of_gain else { return };
         let bright = self.bright(stars);
@@ -60,9 +92,32 @@ impl Fitter<'_> {
                 })
                 .fold(f64::NEG_INFINITY, f64::max)
         };
-        self.weighting.poisson = if likelihood(poisson) > likelihood(0.0) + DECIDES { poisson } else { 0.0 };
+        self.weighting.poisson = if likelihood(poisson) > likelihood(0.0) { poisson } else { 0.0 };
     }
 }
 
-/// Difference of ln likelihood that decides for the sources' noise.
-const DECIDES: f64 = 10.0;
+/// Fewest sky pixels that can tell the noise.
+const RESCALE_FROM: usize = 1000;
+/// Fewest bright stars that can tell the model's error.
+const MISFIT_FROM: usize = 10;
+
+/// Electrons per image unit from the sky's own photon noise, where no gain is known: sky / variance, exact where the detector's
+/// noise is small against the sky's, too small otherwise. `None` where the sky has been subtracted.
+pub fn gain_from_sky(sky: f64, variance: f64) -> Option<f64> {
+    (variance > 0.0 && sky > SKY_LEFT * variance.sqrt()).then(|| sky / variance)
+}
+
+/// A level of fewer standard deviations per pixel is a residual, no sky.
+const SKY_LEFT: f64 = 10.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sky_of_photons_tells_the_gain() {
+        // 10 000 electrons at 2 e-/ADU: 5000 ADU, variance 2500 ADU^2.
+        assert_eq!(gain_from_sky(5000.0, 2500.0), Some(2.0));
+        assert_eq!(gain_from_sky(3.0, 100.0), None);
+    }
+}
