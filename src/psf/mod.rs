@@ -22,6 +22,7 @@ mod table;
 mod tabulated;
 mod validate;
 mod variation;
+mod verdict;
 
 pub use error::PsfError;
 pub use kriging::Kriging;
