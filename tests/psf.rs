@@ -229,9 +229,9 @@ fn a_written_psf_comes_back_whole_and_as_psfex() {
     let (a, b) =
         (fit.model.evaluate(100.0, 50.0, 25, 1).expect("ours"), back.evaluate(100.0, 50.0, 25, 1).expect("read"));
     assert!(a.image.iter().zip(&b.image).all(|(p, q)| (p - q).abs() < 1e-6));
-    // The PSFEx table alone tells the same to 1e-3 of the peak.
+    // The PSFEx table alone, at the step of a written file, tells the same to 1e-3 of the peak.
     let domain = fit.model.native().expect("native").domain;
-    let table = PsfModel::from_table(fit.model.tabulate(&domain, 2, 0.8, 61).expect("table")).expect("model");
+    let table = PsfModel::from_table(fit.model.tabulate(&domain, 2, 0.5, 81).expect("table")).expect("model");
     let c = table.evaluate(100.0, 50.0, 25, 1).expect("table");
     let peak = a.image.iter().copied().fold(0.0, f32::max);
     assert!(a.image.iter().zip(&c.image).all(|(p, q)| (p - q).abs() < 1e-3 * peak));
