@@ -166,8 +166,8 @@ impl Joint {
     ) -> Option<([Vec<f64>; 3], Vec<f64>)> {
         let (n, nt) = (self.n, self.nt);
         let shape_n = 3 * nt;
-        for q in 0..3 {
-            for (i, precision) in shape_prior[q].precisions(model.order).into_iter().enumerate() {
+        for (q, prior) in shape_prior.iter().enumerate() {
+            for (i, precision) in prior.precisions(model.order).into_iter().enumerate() {
                 let row = q * nt + i;
                 self.a[row * n + row] += precision;
                 if i > 0 {
