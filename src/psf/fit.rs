@@ -375,8 +375,10 @@ impl Fitter<'_> {
                     }
                 }
                 self.reclassify(stars, (mode - 0.6, mode + 1.0), TOLERANCE[3]);
+                reserve(stars, self.settings.reserved_fraction);
                 self.fit_variation(stars);
             } else {
+                reserve(stars, self.settings.reserved_fraction);
                 self.core_step(stars);
             }
         }

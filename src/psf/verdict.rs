@@ -102,20 +102,23 @@ const LEAST_RESERVED: f64 = 8.0;
 /// With fewer stars than this the reserved share stays as configured.
 const SCARCE: usize = 35;
 
-/// Keeps a fixed share of the selected stars out of the fit: every k-th in order of signal-to-noise, so that they
-/// represent the whole range; the same stars for the same input.
+/// Keeps a share of the selected stars out of the fit, evenly in order of signal-to-noise, so that they represent the whole
+/// range; the same stars for the same input. Called again, it makes up for reserved stars that were rejected since.
 pub(super) fn reserve(stars: &mut [Star], fraction: f64) {
     let mut order: Vec<usize> = (0..stars.len()).filter(|&k| stars[k].status == StarStatus::Used).collect();
-    if order.len() < RESERVE_FROM || !(fraction > 0.0) {
+    let reserved = stars.iter().filter(|s| s.status == StarStatus::Reserved).count();
+    let selected = order.len() + reserved;
+    if selected < RESERVE_FROM || !(fraction > 0.0) {
         return;
     }
     order.sort_by(|&a, &b| stars[b].snr.total_cmp(&stars[a].snr).then(a.cmp(&b)));
     // Not many stars: a larger share, so that there is something to judge by; of a handful each is needed.
-    let least = if order.len() < SCARCE { 0.0 } else { (LEAST_RESERVED / order.len() as f64).min(0.2) };
-    let fraction = fraction.max(least).min(0.5);
+    let least = if selected < SCARCE { 0.0 } else { (LEAST_RESERVED / selected as f64).min(0.2) };
+    let wanted = (fraction.max(least).min(0.5) * selected as f64).round() as usize;
+    let share = wanted.saturating_sub(reserved) as f64 / order.len().max(1) as f64;
     for (rank, &k) in order.iter().enumerate() {
         let n = rank as f64;
-        if ((n + 0.5) * fraction).floor() < ((n + 1.5) * fraction).floor() {
+        if ((n + 0.5) * share).floor() < ((n + 1.5) * share).floor() {
             stars[k].reserved = true;
             stars[k].status = StarStatus::Reserved;
         }
