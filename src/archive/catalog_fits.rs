@@ -115,11 +115,15 @@ pub fn header_cards(h: &CatalogHeader) -> Cards {
     }
     c.integer("PSFNUSED", p.stars_used as i64, "stars the PSF was fitted to");
     c.integer("PSFNRES", p.stars_reserved as i64, "stars kept out of the fit");
+    c.integer("PSFNMOD", p.stars_in_model as i64, "stars in the delivered PSF model");
     c.integer("PSFNREJ", p.stars_rejected as i64, "candidates left out");
     c.real_if("PSFRSIZE", p.reserved_size_residual, "reserved stars: median size residual");
     c.real_if("PSFSSIZE", p.reserved_size_scatter, "reserved stars: its scatter");
     c.real_if("PSFRE1", p.reserved_e1_residual, "reserved stars: median e1 residual");
     c.real_if("PSFRE2", p.reserved_e2_residual, "reserved stars: median e2 residual");
+    c.real_if("PSFSE", p.reserved_e_scatter, "reserved stars: scatter of e residuals");
+    c.real_if("PSFRHO1", p.rho1, "largest |rho_1|");
+    c.real_if("PSFRHO2", p.rho2, "largest |rho_2|");
     c.real_if("PSFCHI2", p.reserved_chi2, "reserved stars: reduced chi-square");
     c.text("PSFQUAL", &p.quality, "verdict on the PSF model").text_if("PSFFALL", text(&p.fallback), "fallback");
     c.text_if("NETWORK", text(&h.network), "network").text_if("NETSHA", text(&h.network_sha), "its SHA-256");

@@ -28,6 +28,8 @@ pub struct PsfSummary {
     pub stars_used: usize,
     /// Stars kept out of the fit to test it.
     pub stars_reserved: usize,
+    /// Stars in the model that was delivered: those used and, once they had tested it, those reserved.
+    pub stars_in_model: usize,
     /// Candidates left out, with a reason each.
     pub stars_rejected: usize,
     /// Reserved stars: median of (size of star - size of model) / size of model, size = trace of the second moments.
@@ -38,7 +40,13 @@ pub struct PsfSummary {
     pub reserved_e1_residual: Option<f64>,
     /// Reserved stars: median of e2 of star - e2 of model.
     pub reserved_e2_residual: Option<f64>,
-    /// Reserved stars: mean reduced chi-square.
+    /// Reserved stars: scatter of the larger of the two ellipticity residuals.
+    pub reserved_e_scatter: Option<f64>,
+    /// Largest |rho_1| over the bins of separation (correlation of the ellipticity residuals; Jarvis et al. 2016).
+    pub rho1: Option<f64>,
+    /// Largest |rho_2| (ellipticity with its residual).
+    pub rho2: Option<f64>,
+    /// Reserved stars: median reduced chi-square.
     pub reserved_chi2: Option<f64>,
     /// Verdict on the model (`good`, `degraded`, `unverified` ...), as the PSF room gives it.
     pub quality: String,

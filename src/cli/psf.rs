@@ -115,7 +115,7 @@ fn fit(args: &FitArgs, settings: &Settings) -> Result<(), CliError> {
         mask: &exposure.mask,
         detections: &detections,
         saturation: exposure.saturation.map(|level| level - background.global_level),
-        gain: exposure.gain,
+        gain: exposure.gain.or_else(|| psf::gain_from_sky(background.global_level, background.global_rms.powi(2))),
     };
     let fit = psf::fit_listed(&input, &settings.psf, given.as_ref(), listed.as_deref()).map_err(|e| failed(&e))?;
     fits::write_psf(&args.out, &fit.model, &fit.stars, Some(&fit.report)).map_err(|e| failed(&e))?;
@@ -129,7 +129,13 @@ fn print_report(r: &PsfReport) {
     if let Some(fallback) = &r.fallback {
         say!("fallback         {fallback}");
     }
-    say!("stars            {} used, {} reserved, of {} sources", r.used, r.reserved, r.sources);
+    say!(
+        "stars            {} used, {} reserved, of {} sources; {} in the model",
+        r.used,
+        r.reserved,
+        r.sources,
+        r.in_model
+    );
     let reasons: Vec<String> = r.rejected.iter().map(|(name, n)| format!("{n} {name}")).collect();
     say!("rejected         {}", reasons.join(", "));
     let residual = r.residual_order.map_or("none".to_string(), |o| format!("order {o}"));

@@ -13,7 +13,9 @@ use crate::sky::Cards;
 /// Largest PSF image read, pixels.
 const MAX_PIXELS: u64 = 1 << 28;
 /// Largest gzipped PSF file, bytes inflated.
-const MAX_BYTES: u64 = 1 << 31;
+pub(super) const MAX_BYTES: u64 = 1 << 31;
+/// Degree of the polynomial in the PSFEx table of a PSF that varies.
+const TABLE_DEGREE: usize = 8;
 /// HDU of stillair's own model.
 const NATIVE: &str = "STILLAIR_PSF";
 /// HDU of the stars.
@@ -90,7 +92,7 @@ pub fn read_psf(path: &Path, row: Option<&str>) -> Result<PsfModel, PsfFileError
     read_images(&plane, &cards, tables.first(), &name)
 }
 
-fn content(path: &str, problem: &str, remedy: &str) -> PsfFileError {
+pub(super) fn content(path: &str, problem: &str, remedy: &str) -> PsfFileError {
     PsfFileError::Content { path: path.into(), problem: problem.into(), remedy: remedy.into() }
 }
 
@@ -280,12 +282,16 @@ pub fn write_psf(
     let name = path.display().to_string();
     let failed = |source| PsfFileError::Model { path: name.clone(), source };
     let domain = psf.native().map_or(Domain::image(2048, 2048), |n| n.domain);
-    let degree = psf.native().map_or(0, |n| n.order.max(n.residual.as_ref().map_or(0, |r| r.order))).clamp(0, 3) + 1;
+    // High enough for the random field, which is no polynomial.
+    let varies = psf
+        .native()
+        .is_some_and(|n| n.order > 0 || n.residual.as_ref().is_some_and(|r| r.order > 0) || n.smooth.is_some());
+    let degree = if varies { TABLE_DEGREE } else { 0 };
     let fwhm = psf.fwhm(domain.centre.0, domain.centre.1);
     let fwhm = if fwhm.is_finite() { fwhm } else { 3.0 };
-    // Four samples per FWHM, at most one pixel: the interpolating kernel then loses nothing.
-    let step = (fwhm / 4.0).min(1.0);
-    let side = (2 * ((6.0 * fwhm / step).ceil() as usize) + 1).min(127);
+    // Six samples per FWHM, at most one pixel: the Lanczos-3 of the readers then loses little.
+    let step = (fwhm / 6.0).min(1.0);
+    let side = (2 * ((5.0 * fwhm / step).ceil() as usize) + 1).min(127);
     let table = psf.tabulate(&domain, degree, step, side).map_err(failed)?;
     let (degree, px, py) = match &table.variation {
         Variation::Polynomial { degree, x, y } => (*degree, *x, *y),
@@ -405,108 +411,12 @@ fn report_cards(report: &PsfReport) -> Cards {
     real("DE2MEAN", report.e2_residual.mean, "reserved stars: mean de2");
     real("DE2RMS", report.e2_residual.rms, "reserved stars: rms de2");
     cards.push("NUSED", report.used as i64, "stars in the fit");
-    cards.push("NRESERV", report.reserved as i64, "stars kept out");
+    cards.push("NRESERV", report.reserved as i64, "stars kept out to validate it");
+    cards.push("NMODEL", report.in_model as i64, "stars in the model after the validation");
     cards.push("ORDER", report.order as i64, "order of the polynomial");
     cards.push("QUALITY", report.quality.name(), "good, degraded or failed");
     if let Some(fallback) = &report.fallback {
         cards.push("FALLBACK", fallback.chars().take(60).collect::<String>().as_str(), "which fallback was taken");
     }
     cards
-}
-
-/// Positions (0-based) from a table: columns x, y (1-based) of the first table that has them, of the named HDU, or of a CSV.
-/// `spec` is FILE or FILE[HDU]; without an HDU a table PSFPOS comes first.
-pub fn read_positions(spec: &str) -> Result<Vec<(f64, f64)>, PsfFileError> {
-    let (path, hdu) = split_spec(spec);
-    let zero_based = |x: Vec<f64>, y: Vec<f64>| -> Vec<(f64, f64)> {
-        x.into_iter().zip(y).map(|(a, b)| (a - 1.0, b - 1.0)).collect()
-    };
-    let lower = path.to_lowercase();
-    if lower.ends_with(".csv") || lower.ends_with(".txt") {
-        let text = std::fs::read_to_string(path).map_err(|source| FitsError::Io {
-            path: path.into(),
-            action: "read",
-            source,
-        })?;
-        return read_csv(&text, path);
-    }
-    let mut file = FitsFile::open(Path::new(path), MAX_BYTES)?;
-    let indices: Vec<usize> = match hdu {
-        Some(h) => vec![file.select(h)?.index],
-        None => {
-            let mut v: Vec<usize> = file.find("PSFPOS").map(|h| h.index).into_iter().collect();
-            v.extend(file.hdus().iter().filter(|h| h.content == HduContent::Table).map(|h| h.index));
-            v
-        }
-    };
-    for index in indices {
-        let table = file.read_table(index)?;
-        let x = table.first_of(&["x", "X", "X_IMAGE", "XWIN_IMAGE"]).map(str::to_string);
-        let y = table.first_of(&["y", "Y", "Y_IMAGE", "YWIN_IMAGE"]).map(str::to_string);
-        if let (Some(x), Some(y)) = (x, y) {
-            return Ok(zero_based(table.numbers(&x)?, table.numbers(&y)?));
-        }
-    }
-    Err(content(path, "no table with columns x and y", "name the table as FILE[HDU]"))
-}
-
-/// FILE[NAME] into FILE and NAME.
-pub fn split_spec(spec: &str) -> (&str, Option<&str>) {
-    match spec.strip_suffix(']').and_then(|s| s.rsplit_once('[')) {
-        Some((file, inner)) => (file, Some(inner)),
-        None => (spec, None),
-    }
-}
-
-fn read_csv(text: &str, path: &str) -> Result<Vec<(f64, f64)>, PsfFileError> {
-    let split = |line: &str| -> Vec<String> {
-        line.split([',', ';', '\t', ' ']).filter(|f| !f.is_empty()).map(|f| f.trim().to_string()).collect()
-    };
-    let mut columns = (0, 1);
-    let mut out = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let fields = split(line.trim_start_matches('#'));
-        if fields.is_empty() {
-            continue;
-        }
-        let value = |k: usize| fields.get(k).and_then(|f| f.parse::<f64>().ok());
-        match (value(columns.0), value(columns.1)) {
-            (Some(x), Some(y)) => out.push((x - 1.0, y - 1.0)),
-            _ if out.is_empty() => {
-                let find = |name: &str| fields.iter().position(|f| f.eq_ignore_ascii_case(name));
-                if let (Some(x), Some(y)) = (find("x"), find("y")) {
-                    columns = (x, y);
-                }
-            }
-            _ => {
-                return Err(content(
-                    path,
-                    &format!("line {} holds no x and y", number + 1),
-                    "give two numbers per line, or a header with x and y",
-                ));
-            }
-        }
-    }
-    if out.is_empty() {
-        return Err(content(path, "no positions", "give two numbers per line, or a header with x and y"));
-    }
-    Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn csv_with_and_without_header() {
-        assert_eq!(read_csv("1,2\n3,4\n", "a").expect("two rows"), vec![(0.0, 1.0), (2.0, 3.0)]);
-        assert_eq!(read_csv("id,x,y\n7,1,2\n", "a").expect("one row"), vec![(0.0, 1.0)]);
-        assert!(read_csv("id,x\n", "a").is_err());
-    }
-
-    #[test]
-    fn specs() {
-        assert_eq!(split_spec("a.fits[PSFPOS]"), ("a.fits", Some("PSFPOS")));
-        assert_eq!(split_spec("a.fits"), ("a.fits", None));
-    }
 }

@@ -101,7 +101,7 @@ pub fn prepare(
                 mask: &exposure.mask,
                 detections: in_image.as_ref().unwrap_or(&detections),
                 saturation: exposure.saturation.map(|level| level - global_level),
-                gain: exposure.gain,
+                gain: exposure.gain.or_else(|| psf::gain_from_sky(global_level, global_rms.powi(2))),
             };
             psf::fit_or(&input, &settings.psf, given.psf_fallback.as_ref())
                 .map(|PsfFit { model, stars, report }| (model, stars, Some(report)))

@@ -62,11 +62,15 @@ fn psf_summary(field: &Field, pixel_scale: Option<f64>) -> PsfSummary {
     summary.order = u32::try_from(report.order).ok();
     summary.stars_used = report.used;
     summary.stars_reserved = report.reserved;
+    summary.stars_in_model = report.in_model;
     summary.stars_rejected = report.rejected.iter().map(|(_, count)| count).sum();
     summary.reserved_size_residual = known(report.size_residual.mean);
     summary.reserved_size_scatter = known(report.size_residual.rms);
     summary.reserved_e1_residual = known(report.e1_residual.mean);
     summary.reserved_e2_residual = known(report.e2_residual.mean);
+    summary.reserved_e_scatter = known(report.e1_residual.rms.max(report.e2_residual.rms));
+    let largest = |k: usize| report.rho.iter().map(|bin| bin.rho[k].abs()).reduce(f64::max).and_then(known);
+    (summary.rho1, summary.rho2) = (largest(0), largest(1));
     summary.reserved_chi2 = known(report.chi2_reserved);
     summary.quality = report.quality.name().into();
     summary.fallback.clone_from(&report.fallback);

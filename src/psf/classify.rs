@@ -29,6 +29,11 @@ fn galaxy_density(known: &[f64], d: f64, sigma: f64) -> f64 {
     sum / (known.len() + MADE_UP) as f64
 }
 
+/// So many candidates may stay if each is more likely a star than not: no PSF at all would be worse than a galaxy in it.
+const LEAST: usize = 12;
+/// Fewest candidates from which the two populations can be learnt at all.
+const LEARNT_FROM: usize = 25;
+
 /// Indices of candidates to leave out so that the expected share of galaxies among the rest stays below `contamination`.
 pub(super) fn ambiguous(points: &[Extent], contamination: f64) -> Vec<usize> {
     // Galaxies that nobody would take for stars.
@@ -69,7 +74,8 @@ pub(super) fn ambiguous(points: &[Extent], contamination: f64) -> Vec<usize> {
     let mut out = Vec::new();
     for (n, &k) in candidates.iter().enumerate() {
         expected += 1.0 - posterior[k];
-        if expected > contamination * (n + 1) as f64 && posterior[k] < 0.99 {
+        let likely = points.len() >= LEARNT_FROM && n < LEAST && posterior[k] > 0.5;
+        if expected > contamination * (n + 1) as f64 && posterior[k] < 0.99 && !likely {
             out.push(points[k].index);
         }
     }

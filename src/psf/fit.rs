@@ -1,13 +1,14 @@
 //! The fit: candidates, a constant model, rising order with outlier rejection, classification of every candidate with
 //! the fitted PSF itself, residual, random field, validation.
 
-use super::classify::{Extent, ambiguous};
+use super::evidence::{OrderPrior, Sample, order_prior};
 use super::kriging::{Kriging, fit_field};
 use super::native::NativeModel;
 use super::select::{Candidates, candidates, size_locus};
-use super::solve::{BETA_CENTRE, ResidualPrior, held_out_scores, joint_step, own_shape, with_nugget};
+use super::solve::{BETA_CENTRE, Joint, own_shape, with_nugget};
 use super::spatial::{Domain, term_count};
-use super::star::{Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
+use super::star::{Columns, Information, LocalModel, Rejection, Star, StarStatus, Weighting, linearise};
+use super::verdict::reserve;
 use super::{PsfError, PsfInput, PsfModel, PsfSettings};
 
 /// State of a running fit.
@@ -17,11 +18,15 @@ pub(super) struct Fitter<'a> {
     pub(super) weighting: Weighting,
     /// Variance of ln scale, g1, g2 between stars that the model does not follow.
     pub(super) nugget: [f64; 3],
+    /// How ln scale, g1, g2 vary over the field.
+    pub(super) shape_prior: [OrderPrior; 3],
     /// Median reduced chi-square of used stars: by how much the noise plane is off.
     pub(super) noise_scale: f64,
     pub(super) notes: Vec<String>,
-    /// Prior of the residual, once chosen.
-    pub(super) residual_prior: Option<ResidualPrior>,
+    /// Poisson noise by the gain, image units squared per image unit, where the variance plane shows none.
+    pub(super) poisson_of_gain: Option<f64>,
+    /// By how much the model is off the brighter stars, as a share of its value per pixel.
+    pub(super) misfit: f64,
     /// The stars were listed: no selection by size.
     pub(super) listed: bool,
     /// The fallback taken, in words.
@@ -43,7 +48,7 @@ impl Fitter<'_> {
     }
 
     /// Linearises one star about the current model.
-    pub(super) fn information(&self, star: &mut Star, columns: bool) -> Option<Information> {
+    pub(super) fn information(&self, star: &mut Star, columns: Columns<'_>) -> Option<Information> {
         let position = star.position();
         let residual = self.model.residual_at(position.0, position.1);
         let local = self.local(&self.model, position, &residual);
@@ -51,7 +56,7 @@ impl Fitter<'_> {
     }
 
     /// Linearises every used star; those that fail are rejected.
-    pub(super) fn informations(&self, stars: &mut [Star], columns: bool) -> Vec<(usize, Information)> {
+    pub(super) fn informations(&self, stars: &mut [Star], columns: Columns<'_>) -> Vec<(usize, Information)> {
         let mut out = Vec::new();
         for (k, star) in stars.iter_mut().enumerate() {
             if star.status != StarStatus::Used {
@@ -68,19 +73,19 @@ impl Fitter<'_> {
         out
     }
 
-    fn located(&self, stars: &[Star], infos: &[(usize, Information)]) -> Vec<((f64, f64), Information)> {
-        infos.iter().filter_map(|(k, i)| Some((stars[*k].position(), with_nugget(i, &self.nugget)?))).collect()
-    }
-
     /// One joint step of core polynomials and exponent.
     pub(super) fn core_step(&mut self, stars: &mut [Star]) -> Option<Vec<(usize, Information)>> {
-        let infos = self.informations(stars, false);
+        let infos = self.informations(stars, Columns::Core);
         if infos.is_empty() {
             return None;
         }
-        let located = self.located(stars, &infos);
-        let covariance = joint_step(&mut self.model, &located, None)?;
-        self.model.covariance = covariance;
+        let mut joint = Joint::new(&self.model, 0, 0);
+        for (k, info) in &infos {
+            if let Some(info) = with_nugget(info, &self.nugget, &[]) {
+                joint.add(&self.model.domain, stars[*k].position(), &info);
+            }
+        }
+        (self.model.covariance, _) = joint.solve(&mut self.model, &self.shape_prior)?;
         Some(infos)
     }
 
@@ -126,25 +131,56 @@ impl Fitter<'_> {
         self.weighting.sky_prior = (mean, own.clamp(0.02, 1.0));
     }
 
-    /// Raises or lowers the order to what held-out stars like best and the number of stars allows.
+    /// Chooses the order, and how strongly each parameter varies, by the marginal likelihood of the stars' own shapes.
     pub(super) fn choose_order(&mut self, stars: &mut [Star]) {
-        let infos = self.informations(stars, false);
+        let infos = self.informations(stars, Columns::Core);
         let allowed = order_allowed(self.settings, infos.len());
-        let located = self.located(stars, &infos);
-        let scores = held_out_scores(&self.model, &located, allowed, 5.min(infos.len().max(2)));
-        let mut best = 0;
-        for order in 1..=allowed {
-            if scores[order] > scores[best] + 1.0 {
-                best = order;
+        /// Terms at the star, its own ln scale, g1, g2, their variances.
+        type Shape = (Vec<f64>, [f64; 3], [f64; 3]);
+        let shapes: Vec<Shape> = infos
+            .iter()
+            .filter_map(|(k, info)| {
+                let (d, c) = own_shape(info)?;
+                let (x, y) = stars[*k].position();
+                let now = self.model.polynomial_shape(x, y);
+                let noise = [0, 1, 2].map(|q: usize| c[q][q] * self.noise_scale.max(1.0) + 1e-6);
+                // A star far off is no witness of the variation.
+                (0..3).all(|q| d[q] * d[q] < OUTLIER * OUTLIER * (noise[q] + self.nugget[q])).then_some(())?;
+                Some((
+                    super::spatial::legendre_terms(&self.model.domain, allowed, x, y),
+                    [0, 1, 2].map(|q: usize| now[q] + d[q]),
+                    noise,
+                ))
+            })
+            .collect();
+        let mut best: Option<(usize, [OrderPrior; 3], f64)> = None;
+        for order in 0..=allowed {
+            let mut priors = self.shape_prior;
+            let mut total = 0.0;
+            for (q, prior) in priors.iter_mut().enumerate() {
+                let mean = shapes.iter().map(|s| s.1[q]).sum::<f64>() / shapes.len().max(1) as f64;
+                let samples: Vec<Sample<'_>> = shapes
+                    .iter()
+                    .map(|(terms, value, variance)| Sample { terms, value: value[q] - mean, variance: variance[q] })
+                    .collect();
+                let (found, evidence) = order_prior(&samples, order, *prior);
+                *prior = found;
+                total += evidence;
+            }
+            if best.is_none_or(|b| total > b.2 + 1.0) {
+                best = Some((order, priors, total));
             }
         }
-        self.model.set_order(best);
+        if let Some((order, priors, _)) = best {
+            self.model.set_order(order);
+            self.shape_prior = priors;
+        }
     }
 
     /// Random fields on top of the polynomial.
     pub(super) fn fit_smooth(&mut self, stars: &mut [Star]) {
         self.model.smooth = None;
-        let infos = self.informations(stars, false);
+        let infos = self.informations(stars, Columns::Core);
         /// Position, deviation of the core's three parameters, their variances.
         type OwnShape = ((f64, f64), [f64; 3], [f64; 3]);
         let mut rows: Vec<OwnShape> = Vec::new();
@@ -184,84 +220,6 @@ impl Fitter<'_> {
             self.model.smooth = Some(smooth);
         }
     }
-
-    /// Tests every candidate near the locus (`window` in ln size) against the model: sharper, extended, misshapen, not
-    /// noise, or too faint to be told from a galaxy. Sets its status.
-    pub(super) fn classify(&self, stars: &mut [Star], window: (f64, f64)) {
-        let mut points = Vec::new();
-        for (k, star) in stars.iter_mut().enumerate() {
-            let ln_size = star.size.ln();
-            if !self.listed && (ln_size < window.0 || ln_size > window.1) {
-                let reason = if ln_size < window.0 { Rejection::TooSharp } else { Rejection::Extended };
-                star.status = StarStatus::Rejected(reason);
-                continue;
-            }
-            let saved = star.centre;
-            let verdict = match self.information(star, false) {
-                None => {
-                    (star.centre, star.flux, star.sky) = (saved, 0.0, 0.0);
-                    Err(Rejection::Unmeasurable)
-                }
-                Some(info) => {
-                    star.chi2 = info.chi2 / info.pixels.saturating_sub(4).max(1) as f64;
-                    let verdict = self.judge(star, &info);
-                    if matches!(verdict, Ok(()) | Err(Rejection::Extended))
-                        && let Some((d, c)) = own_shape(&info)
-                    {
-                        points.push(Extent {
-                            index: k,
-                            extension: d[0],
-                            sigma: self.error_of(0, c[0][0]),
-                            snr: star.snr,
-                        });
-                    }
-                    verdict
-                }
-            };
-            star.status = match verdict {
-                Ok(()) if star.reserved => StarStatus::Reserved,
-                Ok(()) => StarStatus::Used,
-                Err(reason) => StarStatus::Rejected(reason),
-            };
-        }
-        let doubtful = if self.listed { Vec::new() } else { ambiguous(&points, self.settings.contamination) };
-        for k in doubtful {
-            if matches!(stars[k].status, StarStatus::Used | StarStatus::Reserved) {
-                stars[k].status = StarStatus::Rejected(Rejection::Ambiguous);
-            }
-        }
-    }
-
-    /// Expected error of a star's deviation in shape parameter `q`, given its variance from the pixel noise.
-    fn error_of(&self, q: usize, variance: f64) -> f64 {
-        (variance * self.noise_scale.max(1.0) + self.nugget[q] + 1e-6).sqrt()
-    }
-
-    fn judge(&self, star: &Star, info: &Information) -> Result<(), Rejection> {
-        if !(star.snr >= self.settings.min_snr) {
-            return Err(Rejection::Faint);
-        }
-        if info.clipped_core > 0 {
-            return Err(Rejection::ChiSquare);
-        }
-        let (d, c) = own_shape(info).ok_or(Rejection::Unmeasurable)?;
-        let limit = 3.0;
-        let z: Vec<f64> = (0..3).map(|q| d[q] / self.error_of(q, c[q][q])).collect();
-        if z[0] < -limit {
-            return Err(Rejection::TooSharp);
-        }
-        if z[0] > limit {
-            return Err(Rejection::Extended);
-        }
-        if z[1] * z[1] + z[2] * z[2] > limit * limit + 3.0 {
-            return Err(Rejection::Shape);
-        }
-        let dof = info.pixels.saturating_sub(4).max(1) as f64;
-        if star.chi2 / self.noise_scale > 1.0 + (5.0 * (2.0 / dof).sqrt()).max(0.2) {
-            return Err(Rejection::ChiSquare);
-        }
-        Ok(())
-    }
 }
 
 /// Runs selection and fit; the caller validates. Falls back, in this order, to a lower order, a constant, the given
@@ -285,9 +243,11 @@ pub(super) fn run<'a>(
             sky_prior: (0.0, 1.0),
         },
         nugget: [2.5e-3; 3],
+        shape_prior: [OrderPrior::wide(); 3],
         noise_scale: 1.0,
         notes: Vec::new(),
-        residual_prior: None,
+        misfit: settings.model_error,
+        poisson_of_gain: input.gain.filter(|g| *g > 0.0 && found.variance_slope == 0.0).map(|g| 1.0 / g),
         fallback: None,
         listed: listed.is_some(),
     };
@@ -367,16 +327,20 @@ impl Fitter<'_> {
             }
         }
         self.weighting.clip = 6.0;
-        if self.settings.residual {
-            // The bare core may be off by this much.
-            self.weighting.model_error = self.settings.model_error.max(0.03);
-        }
+        // The bare core may be off by this much.
+        let floor = self.settings.model_error.max(if self.settings.residual { 0.03 } else { 0.0 });
+        self.weighting.model_error = floor;
         for round in 0..4 {
             match self.core_step(stars) {
                 Some(infos) => self.update_scatter(&infos),
                 None => return false,
             }
-            self.classify(stars, (mode - 0.6, mode + 1.0));
+            if round == 0 {
+                self.rescale_noise(stars);
+            }
+            self.choose_poisson(stars);
+            self.measure_misfit(stars);
+            self.classify(stars, (mode - 0.6, mode + 1.0), TOLERANCE[0]);
             if round == 2 {
                 self.learn_sky(stars);
             }
@@ -390,19 +354,89 @@ impl Fitter<'_> {
                 return false;
             }
         }
-        if self.settings.residual && stars.iter().filter(|s| s.status == StarStatus::Used).count() >= 8 {
-            self.fit_residual(stars, 3);
+        if self.settings.residual && self.used(stars) >= 8 {
+            let pays = self.fit_mean_residual(stars);
             self.weighting.model_error = self.settings.model_error;
-            let infos = self.informations(stars, false);
-            self.update_scatter(&infos);
-            self.classify(stars, (mode - 0.6, mode + 1.0));
-            self.fit_residual(stars, 2);
+            if pays {
+                self.core_step(stars);
+                self.measure_misfit(stars);
+            }
+            self.reclassify(stars, (mode - 0.6, mode + 1.0), TOLERANCE[1]);
+            if pays {
+                for round in 0..2 {
+                    self.fit_mean_residual(stars);
+                    self.core_step(stars);
+                    self.fit_variation(stars);
+                    self.measure_misfit(stars);
+                    self.choose_order(stars);
+                    self.learn_sky(stars);
+                    if round == 0 {
+                        self.reclassify(stars, (mode - 0.6, mode + 1.0), TOLERANCE[2]);
+                    }
+                }
+                self.reclassify(stars, (mode - 0.6, mode + 1.0), TOLERANCE[3]);
+                reserve(stars, self.settings.reserved_fraction);
+                self.fit_variation(stars);
+            } else {
+                reserve(stars, self.settings.reserved_fraction);
+                self.core_step(stars);
+            }
         }
         if self.settings.smooth_residual {
             self.fit_smooth(stars);
         }
         self.model.scatter = self.nugget.map(f64::sqrt);
+        if self.poisson_of_gain.is_some_and(|p| p == self.weighting.poisson) {
+            self.notes.push("the variance lacks the sources' own noise: it was taken from the gain".into());
+        }
         true
+    }
+
+    /// The model of every star, once the reserved ones have judged the model made without them: to leave a fifth of the stars out of
+    /// what is used afterwards would be waste. The stars keep their verdicts. `None` where nothing was reserved or the step fails.
+    pub(super) fn with_reserved(&mut self, stars: &[Star]) -> Option<NativeModel> {
+        let mut all = stars.to_vec();
+        let mut reserved = 0;
+        for star in &mut all {
+            if star.status == StarStatus::Reserved {
+                star.status = StarStatus::Used;
+                reserved += 1;
+            }
+        }
+        if reserved == 0 {
+            return None;
+        }
+        let judged = self.model.clone();
+        let mut refit = || {
+            self.model.smooth = None;
+            if self.model.residual.is_some() {
+                self.fit_mean_residual(&mut all);
+                self.core_step(&mut all)?;
+                self.fit_variation(&mut all);
+            } else {
+                self.core_step(&mut all)?;
+                self.core_step(&mut all)?;
+            }
+            if self.settings.smooth_residual {
+                self.fit_smooth(&mut all);
+            }
+            self.model.scatter = self.nugget.map(f64::sqrt);
+            Some(())
+        };
+        let done = refit();
+        let model = std::mem::replace(&mut self.model, judged);
+        done.map(|()| model)
+    }
+
+    pub(super) fn used(&self, stars: &[Star]) -> usize {
+        stars.iter().filter(|s| s.status == StarStatus::Used).count()
+    }
+
+    /// Scatter, then every candidate's class, with the present model.
+    fn reclassify(&mut self, stars: &mut [Star], window: (f64, f64), tolerance: f64) {
+        let infos = self.informations(stars, Columns::Core);
+        self.update_scatter(&infos);
+        self.classify(stars, window, tolerance);
     }
 
     /// Starts from a constant Moffat whose adaptive size is `exp(ln_size)`.
@@ -444,29 +478,14 @@ impl Fitter<'_> {
     }
 }
 
+/// How many times its measured misfit a model may be off a star: with the core alone, with the mean residual, with the residual's
+/// variation, in the end.
+const TOLERANCE: [f64; 4] = [2.0, 3.0, 2.0, 1.5];
+/// Deviation, in sigma, beyond which a star has no say in how the PSF varies.
+const OUTLIER: f64 = 5.0;
+
 /// Fewest candidates on the locus with which the order may rise before outliers are rejected.
 const EARLY_ORDER_FROM: usize = 20;
-
-/// Fewest selected stars of which some are kept out.
-const RESERVE_FROM: usize = 10;
-
-/// Keeps a fixed share of the selected stars out of the fit: every k-th in order of signal-to-noise, so that they
-/// represent the whole range; the same stars for the same input.
-fn reserve(stars: &mut [Star], fraction: f64) {
-    let mut order: Vec<usize> = (0..stars.len()).filter(|&k| stars[k].status == StarStatus::Used).collect();
-    if order.len() < RESERVE_FROM || !(fraction > 0.0) {
-        return;
-    }
-    order.sort_by(|&a, &b| stars[b].snr.total_cmp(&stars[a].snr).then(a.cmp(&b)));
-    let fraction = fraction.min(0.5);
-    for (rank, &k) in order.iter().enumerate() {
-        let n = rank as f64;
-        if ((n + 0.5) * fraction).floor() < ((n + 1.5) * fraction).floor() {
-            stars[k].reserved = true;
-            stars[k].status = StarStatus::Reserved;
-        }
-    }
-}
 
 pub(super) fn no_stars(found: &Candidates) -> PsfError {
     let mut reasons = Vec::new();

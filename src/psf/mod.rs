@@ -2,12 +2,15 @@
 
 mod classify;
 mod error;
+mod evidence;
 mod fit;
 mod kriging;
 mod linalg;
 mod model;
 mod moments;
 mod native;
+mod noise;
+mod power;
 mod profile;
 mod residual;
 mod select;
@@ -15,14 +18,18 @@ mod settings;
 mod solve;
 mod spatial;
 mod star;
+mod table;
 mod tabulated;
 mod validate;
+mod variation;
+mod verdict;
 
 pub use error::PsfError;
 pub use kriging::Kriging;
 pub use model::{PsfModel, PsfStamp, PsfUncertainty};
 pub use moments::{Moments, adaptive_moments};
 pub use native::{NativeModel, Residual};
+pub use noise::gain_from_sky;
 pub use profile::{ResidualBasis, Shape};
 pub use settings::PsfSettings;
 pub use spatial::{Domain, legendre_terms, term_count};
@@ -108,7 +115,7 @@ pub fn fit_listed(
             input.detections.segmentation.dim()
         )));
     }
-    let (fitter, found, given) = fit::run(input, settings, given, listed)?;
+    let (mut fitter, found, given) = fit::run(input, settings, given, listed)?;
     let mut stars: Vec<PsfStar> = found
         .verdicts
         .iter()
@@ -129,12 +136,18 @@ pub fn fit_listed(
             *row = PsfStar { source: s.source, x, y, snr: s.snr, chi2: s.chi2, status: s.status };
         }
     }
-    let model = given.unwrap_or_else(|| PsfModel::from_native(fitter.model.clone()));
+    let fitted = given.is_none();
+    let judged = given.unwrap_or_else(|| PsfModel::from_native(fitter.model.clone()));
     let (cx, cy) = fitter.model.domain.centre;
-    let fwhm = model.fwhm(cx, cy);
-    let e = model.distortion(cx, cy).unwrap_or((f64::NAN, f64::NAN));
-    let mut report = validate::report(&fitter.model, &found.stars, &found.verdicts, settings, fwhm, e, fitter.notes);
-    report.fallback = fitter.fallback;
+    let fwhm = judged.fwhm(cx, cy);
+    let e = judged.distortion(cx, cy).unwrap_or((f64::NAN, f64::NAN));
+    let notes = std::mem::take(&mut fitter.notes);
+    let mut report = validate::report(&fitter.model, &found.stars, &found.verdicts, settings, fwhm, e, notes);
+    report.fallback = fitter.fallback.clone();
+    // A model that its own reserved stars contradict is not made better by them.
+    let complete = if fitted && report.quality != Quality::Failed { fitter.with_reserved(&found.stars) } else { None };
+    report.in_model = report.used + if complete.is_some() { report.reserved } else { 0 };
+    let model = complete.map_or(judged, PsfModel::from_native);
     let doubts = validate::doubts(&stars, shape, settings);
     if (report.fallback.is_some() || !doubts.is_empty()) && report.quality == Quality::Good {
         report.quality = Quality::Degraded;

@@ -151,7 +151,7 @@ impl PsfModel {
                 Kind::Native(_) => Err(PsfError::Model("not a table".into())),
             };
         };
-        let nodes = degree + 4;
+        let nodes = degree + 2;
         let terms = super::term_count(degree);
         let n = side * side;
         let mut normal = vec![0.0; terms * terms];

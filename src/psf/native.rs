@@ -3,6 +3,7 @@
 use super::kriging::Kriging;
 use super::profile::{FAR, Frame, ResidualBasis, Shape, moffat_fwhm_ratio, pixel_nodes};
 use super::spatial::{Domain, legendre_terms, term_count};
+use super::table::RadialTable;
 
 /// Residual of the effective PSF against the core: spline coefficients, one set per polynomial term.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -136,7 +137,7 @@ impl NativeModel {
         let mut out = vec![0.0; size * size];
         let nodes = pixel_nodes(if pixel { frame.nodes } else { 1 });
         let reach2 = residual.as_ref().map_or(0.0, |(b, _)| b.reach().powi(2));
-        let table = residual.as_ref().map(|(b, c)| RadialTable::new(b, c));
+        let table = residual.as_ref().map(|(b, c)| RadialTable::new(b, &[c.as_slice()]));
         let h = 1.0;
         for j in 0..size {
             let uy = (j as f64 - half) * step - centre.1;
@@ -150,7 +151,7 @@ impl NativeModel {
                 for &(oy, wy) in nodes {
                     for &(ox, wx) in nodes {
                         let (a, b) = frame.core_frame(ux + ox, uy + oy);
-                        v += wx * wy * (-frame.beta * (1.0 + a * a + b * b).ln()).exp();
+                        v += wx * wy * frame.power.at(1.0 + a * a + b * b).0;
                     }
                 }
                 if let Some(t) = &table
@@ -170,63 +171,5 @@ impl NativeModel {
             }
         }
         out
-    }
-}
-
-/// The residual at one position with its radial functions summed into one fine table per angular function.
-struct RadialTable {
-    angular: usize,
-    per_step: f64,
-    step: f64,
-    cells: usize,
-    values: Vec<f64>,
-}
-
-impl RadialTable {
-    const FINE: usize = 8;
-
-    fn new(basis: &ResidualBasis, c: &[f64]) -> Self {
-        let angular = basis.angular();
-        let cells = basis.radial * Self::FINE;
-        let mut values = vec![0.0; (cells + 2) * angular];
-        for k in 0..cells {
-            let tau = k as f64 / Self::FINE as f64;
-            let t = 1.0 + tau * basis.step;
-            let r = (t * t - 1.0).max(0.0).sqrt();
-            if let Some(v) = basis.at(r, 0.0, 1.0) {
-                for (q, &b) in v.radial.iter().enumerate() {
-                    let n = v.first + q;
-                    if n < basis.radial {
-                        for a in 0..angular {
-                            values[k * angular + a] += b * c[n * angular + a];
-                        }
-                    }
-                }
-            }
-        }
-        Self { angular, per_step: Self::FINE as f64 / basis.step, step: basis.step, cells, values }
-    }
-
-    fn value(&self, x: f64, y: f64) -> f64 {
-        let t = (1.0 + x * x + y * y).sqrt();
-        let u = (t - 1.0) * self.per_step;
-        let k = u as usize;
-        if k >= self.cells {
-            return 0.0;
-        }
-        let _ = self.step;
-        let f = u - k as f64;
-        let a = self.angular;
-        let (lo, hi) = (&self.values[k * a..(k + 1) * a], &self.values[(k + 1) * a..(k + 2) * a]);
-        let (zx, zy) = (x / t, y / t);
-        let (mut re, mut im) = (1.0, 0.0);
-        let mut sum = lo[0] + f * (hi[0] - lo[0]);
-        let mut m = 1;
-        while m + 1 < a {
-            (re, im) = (re * zx - im * zy, re * zy + im * zx);
-            sum += re * (lo[m] + f * (hi[m] - lo[m])) + im * (lo[m + 1] + f * (hi[m + 1] - lo[m + 1]));
-            m += 2;
-        }
-        sum
     }
 }

@@ -7,6 +7,8 @@
 //! k t^(-2 b) sum_na c_na B_n(t - 1) A_a(u' / t), t = sqrt(1 + |u'|^2), B_n uniform cubic B-splines, A = Re, Im of z^m:
 //! regular at the centre, linear in radius far out, and falling with the core.
 
+use super::power::Power;
+
 /// Size and ellipticity of the core.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
@@ -53,7 +55,7 @@ pub(super) fn node_count(fwhm: f64) -> usize {
 pub(super) const FAR: f64 = 10.0;
 
 /// Linear map from pixel offsets to the core frame, and the core's amplitude.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) a11: f64,
     pub(super) a12: f64,
@@ -64,6 +66,8 @@ pub(super) struct Frame {
     pub(super) amplitude: f64,
     /// Pixel nodes per axis.
     pub(super) nodes: usize,
+    /// The Moffat profile.
+    pub(super) power: Power,
 }
 
 /// Pixel-averaged core and its derivatives, per unit flux.
@@ -93,6 +97,7 @@ impl Frame {
             beta,
             amplitude: (beta - 1.0) / (std::f64::consts::PI * scale * scale),
             nodes: node_count(scale * moffat_fwhm_ratio(beta)),
+            power: Power::new(beta),
         }
     }
 
@@ -112,8 +117,8 @@ impl Frame {
             for &(ox, wx) in nodes {
                 let (x, y) = self.core_frame(ux + ox, uy + oy);
                 let q = 1.0 + x * x + y * y;
-                let ln_q = q.ln();
-                let v = wx * wy * self.amplitude * (-self.beta * ln_q).exp();
+                let (power, ln_q) = self.power.at(q);
+                let v = wx * wy * self.amplitude * power;
                 let d = -2.0 * self.beta * v / q;
                 out.value += v;
                 out.grad.0 += d * x;

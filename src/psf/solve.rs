@@ -1,37 +1,48 @@
 //! The joint Gauss-Newton step: every star's information about the PSF, tied together by smooth functions of position.
 
+use super::evidence::OrderPrior;
 use super::linalg::Cholesky;
 use super::native::NativeModel;
-use super::spatial::{legendre_terms, term_count};
+use super::spatial::{Domain, legendre_terms, term_count};
 use super::star::{CORE, Information};
 
-/// Removes a free per-star deviation of the shape with prior variances `nugget` from the information: what polynomials
-/// cannot follow must not let the brightest stars dominate.
-pub(super) fn with_nugget(info: &Information, nugget: &[f64; 3]) -> Option<Information> {
+/// Removes a free per-star deviation of the shape, and of the modes behind it, with prior variances `nugget` (shape) and `modes`
+/// from the information: what polynomials cannot follow must not let the brightest stars dominate.
+pub(super) fn with_nugget(info: &Information, nugget: &[f64; 3], modes: &[f64]) -> Option<Information> {
     let n = info.n;
-    let mut a = vec![0.0; 9];
-    for i in 0..3 {
-        for j in 0..3 {
-            a[i * 3 + j] = info.fisher[i * n + j];
+    let free: Vec<(usize, f64)> = nugget
+        .iter()
+        .copied()
+        .enumerate()
+        .chain(modes.iter().enumerate().map(|(k, v)| (CORE + k, *v)))
+        .filter(|(_, v)| *v > 0.0)
+        .collect();
+    let f = free.len();
+    let mut a = vec![0.0; f * f];
+    for (i, (p, v)) in free.iter().enumerate() {
+        for (j, (q, _)) in free.iter().enumerate() {
+            a[i * f + j] = info.fisher[p * n + q];
         }
-        a[i * 3 + i] += 1.0 / nugget[i].max(1e-12);
+        a[i * f + i] += 1.0 / v.max(1e-12);
     }
-    let factor = Cholesky::new(3, a)?;
-    let mut half_score = [info.score[0], info.score[1], info.score[2]];
+    let factor = Cholesky::new(f, a)?;
+    let mut half_score: Vec<f64> = free.iter().map(|(p, _)| info.score[*p]).collect();
     factor.forward(&mut half_score);
-    let mut coupling = vec![0.0; n * 3];
+    let mut coupling = vec![0.0; n * f];
     for i in 0..n {
-        let row = &mut coupling[i * 3..i * 3 + 3];
-        row.copy_from_slice(&info.fisher[i * n..i * n + 3]);
+        let row = &mut coupling[i * f..(i + 1) * f];
+        for (c, (p, _)) in row.iter_mut().zip(&free) {
+            *c = info.fisher[i * n + p];
+        }
         factor.forward(row);
     }
     let mut out = info.clone();
+    let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
     for i in 0..n {
-        let ci = &coupling[i * 3..i * 3 + 3];
-        out.score[i] -= ci[0] * half_score[0] + ci[1] * half_score[1] + ci[2] * half_score[2];
+        let ci = &coupling[i * f..(i + 1) * f];
+        out.score[i] -= product(ci, &half_score);
         for j in 0..n {
-            let cj = &coupling[j * 3..j * 3 + 3];
-            out.fisher[i * n + j] -= ci[0] * cj[0] + ci[1] * cj[1] + ci[2] * cj[2];
+            out.fisher[i * n + j] -= product(ci, &coupling[j * f..(j + 1) * f]);
         }
     }
     Some(out)
@@ -53,47 +64,37 @@ pub(super) fn own_shape(info: &Information) -> Option<([f64; 3], [[f64; 3]; 3])>
     Some((d, [[inv[0], inv[1], inv[2]], [inv[3], inv[4], inv[5]], [inv[6], inv[7], inv[8]]]))
 }
 
-/// Standard deviations of the priors on the polynomial coefficients of ln scale and shear above the constant.
-const SHAPE_PRIOR: f64 = 0.3;
-
 /// Prior of the Moffat exponent: its sigma about [`BETA_CENTRE`].
 const BETA_SIGMA: f64 = 1.0;
 pub(super) const BETA_CENTRE: f64 = 3.0;
 
-/// Prior precision of the residual's coefficients: by spline function (within one term) and by polynomial term.
-pub(super) struct ResidualPrior {
-    /// `basis.len()` relative precisions.
-    pub(super) function: Vec<f64>,
-    /// One factor per polynomial term.
-    pub(super) term: Vec<f64>,
-    /// Projections of the functions on flux, centre and shape of the core (`basis.len()` each): the residual of every
-    /// polynomial term is kept orthogonal to these, so that nothing is described twice.
-    pub(super) tangent: Vec<Vec<f64>>,
+/// Normal equations of the core's polynomials, the exponent, and `k` strengths of residual functions that are themselves
+/// polynomials of position. Unknowns: shape (row q * terms + term), exponent, then term after term the `k` strengths.
+pub(super) struct Joint {
+    nt: usize,
+    k: usize,
+    rt: usize,
+    order: usize,
+    n: usize,
+    a: Vec<f64>,
+    b: Vec<f64>,
 }
 
-/// Precision with which the residual is kept orthogonal to the core's tangent space.
-const TANGENT_PRECISION: f64 = 1e6;
+impl Joint {
+    /// For the model's order, and `k` functions whose strengths have polynomials of total order `mode_order`.
+    pub(super) fn new(model: &NativeModel, k: usize, mode_order: usize) -> Self {
+        let nt = term_count(model.order);
+        let rt = if k > 0 { term_count(mode_order) } else { 0 };
+        let n = 3 * nt + 1 + k * rt;
+        Self { nt, k, rt, order: model.order.max(mode_order), n, a: vec![0.0; n * n], b: vec![0.0; n] }
+    }
 
-/// Solves for the step of all parameters; applies it to the model. Returns the shape coefficients' covariance.
-pub(super) fn joint_step(
-    model: &mut NativeModel,
-    stars: &[((f64, f64), Information)],
-    prior: Option<&ResidualPrior>,
-) -> Option<[Vec<f64>; 3]> {
-    let nt = term_count(model.order);
-    let shape_n = 3 * nt;
-    let (k, rt) = match (&model.residual, prior) {
-        (Some(r), Some(_)) => (r.basis.len(), term_count(r.order)),
-        _ => (0, 0),
-    };
-    let order = model.order.max(model.residual.as_ref().map_or(0, |r| r.order));
-    let n = shape_n + 1 + k * rt;
-    let mut a = vec![0.0f64; n * n];
-    let mut b = vec![0.0f64; n];
-    for ((x, y), info) in stars {
-        let t = legendre_terms(&model.domain, order, *x, *y);
-        let m = info.n;
-        // Shape and exponent: row index q * nt + term.
+    /// Adds a star's information; its residual part must be about the same `k` functions.
+    pub(super) fn add(&mut self, domain: &Domain, (x, y): (f64, f64), info: &Information) {
+        let t = legendre_terms(domain, self.order, x, y);
+        let (m, n, nt, k) = (info.n, self.n, self.nt, self.k);
+        let shape_n = 3 * nt;
+        let (a, b) = (&mut self.a, &mut self.b);
         for q in 0..3 {
             for i in 0..nt {
                 let row = q * nt + i;
@@ -113,7 +114,7 @@ pub(super) fn joint_step(
             }
         }
         a[shape_n * n + shape_n] += info.fisher[3 * m + 3];
-        for i in 0..rt {
+        for i in 0..self.rt {
             for c in 0..k {
                 let row = shape_n + 1 + i * k + c;
                 let source = &info.fisher[(CORE + c) * m..(CORE + c + 1) * m];
@@ -136,132 +137,76 @@ pub(super) fn joint_step(
             }
         }
     }
-    for q in 0..3 {
-        for i in 0..nt {
-            let row = q * nt + i;
-            let precision = if i == 0 { 1e-6 } else { 1.0 / (SHAPE_PRIOR * SHAPE_PRIOR) };
-            a[row * n + row] += precision;
-            if i > 0 {
-                b[row] -= precision * model.core[q][i];
-            }
-        }
-    }
-    a[shape_n * n + shape_n] += 1.0 / (BETA_SIGMA * BETA_SIGMA);
-    b[shape_n] -= (model.beta - BETA_CENTRE) / (BETA_SIGMA * BETA_SIGMA);
-    if let (Some(p), Some(r)) = (prior, &model.residual) {
-        // The residual takes over from the exponent, which is held.
-        a[shape_n * n + shape_n] *= 1e8;
-        b[shape_n] = 0.0;
-        for i in 0..rt {
-            let set = &r.coefficients[i * k..(i + 1) * k];
-            for v in &p.tangent {
-                let now = super::linalg::dot(v, set);
-                for c in 0..k {
-                    let row = shape_n + 1 + i * k + c;
-                    b[row] -= TANGENT_PRECISION * v[c] * now;
-                    let target = &mut a[row * n + shape_n + 1 + i * k..row * n + shape_n + 1 + i * k + k];
-                    for (x, w) in target.iter_mut().zip(v) {
-                        *x += TANGENT_PRECISION * v[c] * w;
-                    }
-                }
-            }
-            for c in 0..k {
-                let row = shape_n + 1 + i * k + c;
-                let precision = p.function[c] * p.term[i];
-                a[row * n + row] += precision;
-                b[row] -= precision * r.coefficients[i * k + c];
-            }
-        }
-    }
-    let factor = Cholesky::new(n, a)?;
-    factor.solve(&mut b);
-    // A full step, but never a wild one.
-    let wild = b[0].abs().max(b[nt].abs()).max(b[2 * nt].abs()) / 0.25;
-    let damp = 1.0 / wild.max(b[shape_n].abs() / 0.7).max(1.0);
-    for q in 0..3 {
-        for i in 0..nt {
-            model.core[q][i] += damp * b[q * nt + i];
-        }
-    }
-    model.beta = (model.beta + damp * b[shape_n]).clamp(1.3, 12.0);
-    if let (Some(r), true) = (&mut model.residual, k > 0) {
-        for (c, d) in r.coefficients.iter_mut().zip(&b[shape_n + 1..]) {
-            *c += damp * d;
-        }
-    }
-    let mut covariance = [vec![], vec![], vec![]];
-    for (q, cov) in covariance.iter_mut().enumerate() {
-        cov.resize(nt * nt, 0.0);
-        let mut unit = vec![0.0; n];
-        for i in 0..nt {
-            unit.iter_mut().for_each(|u| *u = 0.0);
-            unit[q * nt + i] = 1.0;
-            factor.solve(&mut unit);
-            cov[i * nt..(i + 1) * nt].copy_from_slice(&unit[q * nt..(q + 1) * nt]);
-        }
-    }
-    Some(covariance)
-}
 
-/// Expected ln likelihood of held-out stars for each order 0..=max, by `folds`-fold cross-validation of the shape alone.
-/// `infos` must be linearised about `model` and carry the nugget.
-pub(super) fn held_out_scores(
-    model: &NativeModel,
-    stars: &[((f64, f64), Information)],
-    max_order: usize,
-    folds: usize,
-) -> Vec<f64> {
-    let terms: Vec<Vec<f64>> =
-        stars.iter().map(|((x, y), _)| legendre_terms(&model.domain, max_order.max(model.order), *x, *y)).collect();
-    let current: Vec<[f64; 3]> = stars.iter().map(|((x, y), _)| model.polynomial_shape(*x, *y)).collect();
-    (0..=max_order)
-        .map(|order| {
-            let nt = term_count(order);
-            let n = 3 * nt;
-            let mut total = 0.0;
-            for fold in 0..folds {
-                let mut a = vec![0.0; n * n];
-                let mut b = vec![0.0; n];
-                for (s, (_, info)) in stars.iter().enumerate() {
-                    if s % folds == fold {
-                        continue;
-                    }
-                    let (t, m) = (&terms[s], info.n);
-                    for q in 0..3 {
-                        let right: f64 =
-                            info.score[q] + (0..3).map(|p| info.fisher[q * m + p] * current[s][p]).sum::<f64>();
-                        for i in 0..nt {
-                            b[q * nt + i] += t[i] * right;
-                            for p in 0..=q {
-                                let f = info.fisher[q * m + p] * t[i];
-                                for j in 0..nt {
-                                    a[(q * nt + i) * n + p * nt + j] += f * t[j];
-                                }
-                            }
-                        }
-                    }
-                }
-                for i in 0..n {
-                    a[i * n + i] += if i % nt == 0 { 1e-6 } else { 1.0 / (SHAPE_PRIOR * SHAPE_PRIOR) };
-                }
-                let Some(factor) = Cholesky::new(n, a) else { return f64::NEG_INFINITY };
-                factor.solve(&mut b);
-                for (s, (_, info)) in stars.iter().enumerate() {
-                    if s % folds != fold {
-                        continue;
-                    }
-                    let (t, m) = (&terms[s], info.n);
-                    let d: Vec<f64> =
-                        (0..3).map(|q| (0..nt).map(|i| b[q * nt + i] * t[i]).sum::<f64>() - current[s][q]).collect();
-                    for q in 0..3 {
-                        total += info.score[q] * d[q];
-                        for p in 0..3 {
-                            total -= 0.5 * d[q] * info.fisher[q * m + p] * d[p];
-                        }
-                    }
+    /// Adds the prior of function `c`'s strength in term `i`: precision, and its present value.
+    pub(super) fn strength_prior(&mut self, i: usize, c: usize, precision: f64, now: f64) {
+        let row = 3 * self.nt + 1 + i * self.k + c;
+        self.a[row * self.n + row] += precision;
+        self.b[row] -= precision * now;
+    }
+
+    /// Keeps the direction `v` of the first term's strengths at 0, with this precision; `now`: their present values.
+    pub(super) fn forbid(&mut self, v: &[f64], precision: f64, now: &[f64]) {
+        let start = 3 * self.nt + 1;
+        let along = super::linalg::dot(v, now);
+        for (c, vc) in v.iter().enumerate() {
+            let row = start + c;
+            self.b[row] -= precision * vc * along;
+            for (x, w) in self.a[row * self.n + start..row * self.n + start + self.k].iter_mut().zip(v) {
+                *x += precision * vc * w;
+            }
+        }
+    }
+
+    /// Solves, applies the step to the model's core, and returns the shape coefficients' covariance and the step of the strengths.
+    pub(super) fn solve(
+        mut self,
+        model: &mut NativeModel,
+        shape_prior: &[OrderPrior; 3],
+    ) -> Option<([Vec<f64>; 3], Vec<f64>)> {
+        let (n, nt) = (self.n, self.nt);
+        let shape_n = 3 * nt;
+        for (q, prior) in shape_prior.iter().enumerate() {
+            for (i, precision) in prior.precisions(model.order).into_iter().enumerate() {
+                let row = q * nt + i;
+                self.a[row * n + row] += precision;
+                if i > 0 {
+                    self.b[row] -= precision * model.core[q][i];
                 }
             }
-            total
-        })
-        .collect()
+        }
+        let beta = &mut self.a[shape_n * n + shape_n];
+        *beta += 1.0 / (BETA_SIGMA * BETA_SIGMA);
+        self.b[shape_n] -= (model.beta - BETA_CENTRE) / (BETA_SIGMA * BETA_SIGMA);
+        if model.residual.is_some() {
+            // The residual takes over from the exponent, which is held.
+            *beta = 1e8 * (1.0 + *beta);
+            self.b[shape_n] = 0.0;
+        }
+        let factor = Cholesky::new(n, self.a)?;
+        let mut b = self.b;
+        factor.solve(&mut b);
+        // A full step, but never a wild one.
+        let wild = b[0].abs().max(b[nt].abs()).max(b[2 * nt].abs()) / 0.25;
+        let damp = 1.0 / wild.max(b[shape_n].abs() / 0.7).max(1.0);
+        b.iter_mut().for_each(|v| *v *= damp);
+        for q in 0..3 {
+            for i in 0..nt {
+                model.core[q][i] += b[q * nt + i];
+            }
+        }
+        model.beta = (model.beta + b[shape_n]).clamp(1.3, 12.0);
+        let mut covariance = [vec![], vec![], vec![]];
+        let mut unit = vec![0.0; n];
+        for (q, cov) in covariance.iter_mut().enumerate() {
+            cov.resize(nt * nt, 0.0);
+            for i in 0..nt {
+                unit.iter_mut().for_each(|u| *u = 0.0);
+                unit[q * nt + i] = 1.0;
+                factor.solve(&mut unit);
+                cov[i * nt..(i + 1) * nt].copy_from_slice(&unit[q * nt..(q + 1) * nt]);
+            }
+        }
+        Some((covariance, b.split_off(shape_n + 1)))
+    }
 }

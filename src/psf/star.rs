@@ -1,6 +1,18 @@
 //! One star's pixels, and the linearised fit of one star.
 
 use super::profile::{Frame, ResidualBasis, Shape};
+use super::table::RadialTable;
+
+/// What besides the core's parameters a star is linearised in.
+#[derive(Clone, Copy)]
+pub(super) enum Columns<'a> {
+    /// Nothing.
+    Core,
+    /// Every coefficient of the residual's basis.
+    Basis,
+    /// The strengths of some functions in that basis.
+    Modes(&'a RadialTable),
+}
 
 /// What became of a source in the star selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -165,18 +177,18 @@ pub(super) struct LocalModel<'a> {
 }
 
 /// Linearises the star's model, refits flux, centre and sky (a full Gauss-Newton step on these), and returns the
-/// information about the PSF. With `columns` false the residual's coefficients are held fixed (only core parameters returned).
+/// information about the core's parameters and, as `columns` says, about the residual.
 pub(super) fn linearise(
     star: &mut Star,
     model: &LocalModel<'_>,
     weighting: &Weighting,
-    columns: bool,
+    columns: Columns<'_>,
 ) -> Option<Information> {
     // A new star's own parameters settle in a few steps; a known one needs a single pass, whose step serves the next.
     let steps = if star.flux > 0.0 { 1 } else { 3 };
     let mut info = None;
     for step in 0..steps {
-        let (i, own) = accumulate(star, model, weighting, columns && step + 1 == steps)?;
+        let (i, own) = accumulate(star, model, weighting, if step + 1 == steps { columns } else { Columns::Core })?;
         star.flux += own[0];
         star.centre.0 += own[1].clamp(-0.5, 0.5);
         star.centre.1 += own[2].clamp(-0.5, 0.5);
@@ -193,11 +205,15 @@ fn accumulate(
     star: &mut Star,
     model: &LocalModel<'_>,
     weighting: &Weighting,
-    columns: bool,
+    columns: Columns<'_>,
 ) -> Option<(Information, [f64; NUISANCE])> {
     let frame = Frame::new(&model.shape, model.beta);
     let basis = model.residual.map(|(b, _)| *b);
-    let extra = if columns { basis.map_or(0, |b| b.len()) } else { 0 };
+    let extra = match columns {
+        Columns::Core => 0,
+        Columns::Basis => basis.map_or(0, |b| b.len()),
+        Columns::Modes(table) => table.len(),
+    };
     let angular = basis.map_or(0, |b| b.angular());
     let n = HEAD + extra;
     let mut matrix = vec![0.0f64; n * n];
@@ -208,6 +224,7 @@ fn accumulate(
     let half = star.half as f64;
     let flux = star.flux;
     let mut block = vec![0.0f64; 4 * angular.max(1)];
+    let mut modes = vec![0.0f64; extra];
     let (mut noise, mut matched) = (0.0, 0.0);
     let first_pass = flux <= 0.0;
     for j in 0..side {
@@ -269,7 +286,24 @@ fn accumulate(
                     *m += wa * h;
                 }
             }
-            if extra > 0
+            if let Columns::Modes(table) = columns {
+                let modes = &mut modes[..extra];
+                if table.values(x, y, modes) {
+                    let factor = scale * frame.amplitude;
+                    modes.iter_mut().for_each(|m| *m *= factor);
+                    for k in 0..extra {
+                        let wk = w * modes[k];
+                        right[HEAD + k] += wk * r;
+                        let row = &mut matrix[(HEAD + k) * n..(HEAD + k) * n + HEAD + k + 1];
+                        for (m, h) in row[..HEAD].iter_mut().zip(&head) {
+                            *m += wk * h;
+                        }
+                        for (m, h) in row[HEAD..].iter_mut().zip(&modes[..k + 1]) {
+                            *m += wk * h;
+                        }
+                    }
+                }
+            } else if extra > 0
                 && let (Some(b), Some(v)) = (basis.as_ref(), &at)
             {
                 let count = (b.radial - v.first).min(4) * angular;
@@ -356,3 +390,43 @@ fn eliminate(
     factor.solve(&mut own);
     Some((Information { n: m, fisher, score, chi2, pixels, clipped_core }, own))
 }
+
+/// How well a star's core agrees with the model, its own parameters held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Agreement {
+    /// Mean chi-square per pixel.
+    pub(super) chi2: f64,
+    /// Gaussian ln likelihood of the pixels, those beyond 5 sigma held there.
+    pub(super) ln_likelihood: f64,
+}
+
+/// Agreement within two FWHM or so of the star's centre; `None` where fewer than 9 pixels are usable.
+pub(super) fn agreement(star: &Star, model: &LocalModel<'_>, weighting: &Weighting) -> Option<Agreement> {
+    let frame = Frame::new(&model.shape, model.beta);
+    let table = model.residual.map(|(b, c)| (RadialTable::new(b, &[c]), frame.amplitude));
+    let side = star.side();
+    let half = star.half as f64;
+    let (mut chi2, mut ln_likelihood, mut count) = (0.0, 0.0, 0usize);
+    for p in 0..side * side {
+        let base = f64::from(star.variance[p]);
+        if !base.is_finite() {
+            continue;
+        }
+        let (ux, uy) = ((p % side) as f64 - half - star.centre.0, (p / side) as f64 - half - star.centre.1);
+        let (x, y) = frame.core_frame(ux, uy);
+        if x * x + y * y > CORE_AREA {
+            continue;
+        }
+        let value = frame.core(ux, uy).value + table.as_ref().map_or(0.0, |(t, a)| a * t.value(x, y));
+        let expected = (star.flux * value).max(0.0);
+        let r = f64::from(star.pixels[p]) - star.sky - star.flux * value;
+        let variance = base + weighting.poisson * expected + (weighting.model_error * expected).powi(2);
+        chi2 += r * r / variance;
+        ln_likelihood -= 0.5 * (variance.ln() + (r * r / variance).min(25.0));
+        count += 1;
+    }
+    (count >= 9).then(|| Agreement { chi2: chi2 / count as f64, ln_likelihood })
+}
+
+/// Squared core-frame radius of the area where a model's error shows.
+const CORE_AREA: f64 = 6.0;

@@ -40,29 +40,32 @@ pub fn psfex_terms(degree: usize, u: f64, v: f64) -> Vec<f64> {
     out
 }
 
-/// Half width of the interpolating kernel in samples, as in GalSim's `DES_PSFEx`.
-const LANCZOS: f64 = 11.0;
+/// Half widths of the interpolating kernel in samples. PSFEx tables mean what PSFEx's own resampling (`vignet.h`: Lanczos-3) and
+/// GalSim's `DES_PSFEx` make of them; a stamp at its own sampling has no such convention and gets a sharper kernel.
+const LANCZOS_PSFEX: f64 = 3.0;
+/// See [`LANCZOS_PSFEX`].
+const LANCZOS_STAMP: f64 = 11.0;
 
-fn kernel(x: f64) -> f64 {
+fn kernel(x: f64, width: f64) -> f64 {
     if x.abs() < 1e-9 {
         return 1.0;
     }
-    if x.abs() >= LANCZOS {
+    if x.abs() >= width {
         return 0.0;
     }
     let p = std::f64::consts::PI * x;
-    LANCZOS * p.sin() * (p / LANCZOS).sin() / (p * p)
+    width * p.sin() * (p / width).sin() / (p * p)
 }
 
 /// Weights of the `n` samples for each of the wanted sample positions, rows normalised over the infinite comb.
-fn weights(n: usize, wanted: &[f64]) -> Vec<Vec<f64>> {
+fn weights(n: usize, wanted: &[f64], width: f64) -> Vec<Vec<f64>> {
     wanted
         .iter()
         .map(|&p| {
-            let first = (p - LANCZOS).ceil() as i64;
-            let last = (p + LANCZOS).floor() as i64;
-            let norm: f64 = (first..=last).map(|k| kernel(p - k as f64)).sum();
-            (0..n).map(|k| kernel(p - k as f64) / norm).collect()
+            let first = (p - width).ceil() as i64;
+            let last = (p + width).floor() as i64;
+            let norm: f64 = (first..=last).map(|k| kernel(p - k as f64, width)).sum();
+            (0..n).map(|k| kernel(p - k as f64, width) / norm).collect()
         })
         .collect()
 }
@@ -107,7 +110,11 @@ impl Tabulated {
             (0..size).map(|k| (n / 2) as f64 + (k as f64 - half) / oversample as f64 / self.step).collect()
         };
         let (nx, ny) = self.size;
-        let (wx, wy) = (weights(nx, &wanted(nx)), weights(ny, &wanted(ny)));
+        let width = match self.variation {
+            Variation::Polynomial { .. } => LANCZOS_PSFEX,
+            Variation::Scattered(_) => LANCZOS_STAMP,
+        };
+        let (wx, wy) = (weights(nx, &wanted(nx), width), weights(ny, &wanted(ny), width));
         // Along x first.
         let mut rows = vec![0.0; ny * size];
         for j in 0..ny {

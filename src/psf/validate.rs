@@ -55,10 +55,12 @@ pub struct RhoBin {
 pub struct PsfReport {
     /// Sources looked at.
     pub sources: usize,
-    /// Stars in the fit.
+    /// Stars in the model that was validated.
     pub used: usize,
-    /// Stars kept out to score it.
+    /// Stars kept out of it to score it.
     pub reserved: usize,
+    /// Stars in the model that is delivered: after the validation the reserved ones too.
+    pub in_model: usize,
     /// Sources rejected, by reason.
     pub rejected: Vec<(String, usize)>,
     /// Total order of the spatial polynomial.
@@ -242,6 +244,7 @@ pub(super) fn report(
         sources: verdicts.len(),
         used: count(StarStatus::Used),
         reserved: count(StarStatus::Reserved),
+        in_model: count(StarStatus::Used),
         rejected: Rejection::ALL
             .iter()
             .map(|r| (r.name().to_owned(), count(StarStatus::Rejected(*r))))
