@@ -1,24 +1,10 @@
 """The tables of docs/performance.md, "The service", made of what benches/service.py measured."""
-import sys
-
 import numpy as np
+
+from tables import table
 
 # Growth below this is called flat: a daemon that works off an exposure a second gains less than 4 MiB an hour by it.
 FLAT_KIB = 1.0
-
-
-def replace(path, name, text):
-    """Puts the text between `<!-- name: begin -->` and `<!-- name: end -->`."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    old = path.read_text()
-    if old.count(begin) != 1 or old.count(end) != 1:
-        sys.exit(f"{path} needs the lines {begin.strip()!r} and {end!r} once each")
-    head, rest = old.split(begin)
-    path.write_text(head + begin + text.rstrip() + "\n" + end + rest.split(end)[1])
-
-
-def table(head, rows):
-    return "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def about(part):
@@ -118,9 +104,9 @@ def recovery(part):
     ready = [fault["ready_s"] for fault in part["faults"] if "ready_s" in fault]
     return (
         f"**Recovery.** Faults in the middle of work (256 x 256 pixels, with network, 2 workers, `[bus] ack_wait_s` = {part['ack_wait_s']} instead of 30). "
-        f"From the end of the fault (the service started, the server answering, the network whole) to the next catalogue, and to the catalogue of the last exposure "
-        f"that was in hand. {about(part)}\n\n"
-        + table(["fault", "times", "next, median s", "next, worst s", "in hand, median s", "in hand, worst s"], rows)
+        f"From the end of the fault (the service started, the server answering, the network whole) to the first catalogue of an exposure that was not in hand yet, "
+        f"and to the last catalogue of those that were. {about(part)}\n\n"
+        + table(["fault", "times", "new work, median s", "new work, worst s", "in hand, median s", "in hand, worst s"], rows)
         + f"\n\nAfter SIGKILL the service answers `/readyz` {np.median(ready):.2f} s after its start (worst {max(ready):.2f}), the network loaded and tried. What was in hand "
         "comes again when its acknowledgement is overdue: with the default of 30 s that is up to 20 s later than here. Every event had one catalogue in the end."
     )
