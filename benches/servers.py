@@ -186,6 +186,8 @@ class Proxy:
     async def stop(self):
         self.server.close()
         self.set("severed")
+        # Until the pumps have seen it.
+        await asyncio.sleep(0.1)
 
 
 class Streams:
