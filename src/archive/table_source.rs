@@ -29,6 +29,21 @@ enum Data {
     Text { cells: Vec<Vec<String>> },
 }
 
+/// Most rows of a catalogue of one exposure: a crowded 4k image has some 10^5 objects.
+const MAX_ROWS: usize = 2_000_000;
+/// Largest catalogue as text, bytes: it is read into memory.
+const MAX_TEXT_BYTES: u64 = 1 << 30;
+
+/// Refuses what claims too many rows, before memory is taken for them where the format tells.
+fn bounded(path: &Path, rows: usize) -> Result<(), ArchiveError> {
+    if rows <= MAX_ROWS {
+        return Ok(());
+    }
+    let what =
+        format!("{rows} rows, at most {MAX_ROWS} are read: give the part of the catalogue that lies in the exposure");
+    Err(ArchiveError::content(path, what))
+}
+
 impl TableSource {
     /// Opens a table. Of several tables in a FITS file the first is taken whose column names `wanted` likes; if it likes none,
     /// the first.
@@ -53,6 +68,8 @@ impl TableSource {
             file.hdus().iter().filter(|h| h.content == HduContent::Table).map(|h| h.index).collect();
         let mut chosen: Option<Table> = None;
         for index in tables {
+            let claimed = file.hdu(index)?.cards.integer("NAXIS2").unwrap_or(0);
+            bounded(path, usize::try_from(claimed).unwrap_or(0))?;
             let table = file.read_table(index)?;
             let liked = wanted(&table.names());
             if liked || chosen.is_none() {
@@ -75,6 +92,7 @@ impl TableSource {
         let parquet = |source| ArchiveError::Parquet { path: path.to_path_buf(), source };
         let file = File::open(path).map_err(|e| ArchiveError::io("read", path, e))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+        bounded(path, usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX))?;
         let names = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let batches: Vec<RecordBatch> = builder
             .build()
@@ -86,6 +104,11 @@ impl TableSource {
     }
 
     fn open_text(path: &Path) -> Result<Self, ArchiveError> {
+        let length = std::fs::metadata(path).map_err(|e| ArchiveError::io("read", path, e))?.len();
+        if length > MAX_TEXT_BYTES {
+            let what = format!("{length} bytes of text, at most {MAX_TEXT_BYTES} are read: save it as Parquet or FITS");
+            return Err(ArchiveError::content(path, what));
+        }
         let bytes = std::fs::read(path).map_err(|e| ArchiveError::io("read", path, e))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| {
             ArchiveError::content(path, "neither FITS, Parquet nor text: give the catalogue as one of these")
@@ -116,6 +139,7 @@ impl TableSource {
         if let Some(i) = cells.iter().position(|row| row.len() < names.len()) {
             return Err(ArchiveError::content(path, format!("row {} has fewer cells than there are columns", i + 1)));
         }
+        bounded(path, cells.len())?;
         Ok(Self { path: path.to_path_buf(), names, rows: cells.len(), data: Data::Text { cells } })
     }
 
@@ -290,5 +314,17 @@ fn arrow_integers(array: &dyn Array) -> Option<Vec<i64>> {
         DataType::Utf8 => array.as_string_opt::<i32>()?.iter().map(|v| v?.trim().parse().ok()).collect(),
         DataType::LargeUtf8 => array.as_string_opt::<i64>()?.iter().map(|v| v?.trim().parse().ok()).collect(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod row_limit {
+    use super::*;
+
+    #[test]
+    fn a_catalogue_that_claims_too_many_rows_is_refused() {
+        assert!(bounded(Path::new("a.fits"), MAX_ROWS).is_ok());
+        let message = bounded(Path::new("a.fits"), MAX_ROWS + 1).unwrap_err().to_string();
+        assert!(message.contains("a.fits") && message.contains("2000001 rows"), "{message}");
     }
 }
