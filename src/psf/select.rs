@@ -24,7 +24,7 @@ pub(super) fn candidates(input: &PsfInput<'_>, settings: &PsfSettings, listed: O
     let mut verdicts = vec![StarStatus::Rejected(Rejection::Faint); sources.len()];
     let mut stars = Vec::new();
     let fwhm = width_guess(input, settings);
-    let half = ((4.0 * fwhm).ceil() as usize).clamp(SMALLEST_HALF, 40);
+    let half = ((settings.fit_radius_fwhm * fwhm).ceil() as usize).clamp(SMALLEST_HALF, 40);
     let slope = variance_slope(input);
     for (index, s) in sources.iter().enumerate() {
         if listed.is_some_and(|l| !l.iter().any(|p| (p.0 - s.x).powi(2) + (p.1 - s.y).powi(2) < 4.0)) {

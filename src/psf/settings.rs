@@ -8,7 +8,7 @@ pub struct PsfSettings {
     pub min_snr: f64,
     /// Largest expected share of galaxies among the selected stars, 0..1.
     pub contamination: f64,
-    /// Share of the selected stars kept out of the fit and used to score it, 0..0.5.
+    /// Share of the selected stars kept out of the fit to score it, 0..0.5; they join the delivered model afterwards.
     pub reserved_fraction: f64,
     /// Highest total order of the spatial polynomials.
     pub max_order: usize,
