@@ -96,8 +96,6 @@ class Bench:
             if network is not None:
                 await network.stop()
             server.stop()
-            if not self.arguments.keep:
-                shutil.rmtree(folder, ignore_errors=True)
 
     async def whole(self, streams):
         """No measurement counts in which something was lost or given up."""
@@ -120,7 +118,6 @@ class Bench:
         child.returncode = status
         if status != 0 or len(times) != self.arguments.trivial:
             sys.exit(f"replay did {len(times)} of {self.arguments.trivial} exposures")
-        shutil.rmtree(folder, ignore_errors=True)
         return times[-1] - times[0], usage.ru_utime + usage.ru_stime
 
     async def served(self, name, settings, workers, count):
@@ -205,10 +202,10 @@ class Bench:
 
             def sample(done):
                 points.append((done, *service.memory(), time.monotonic() - start))
-                if len(points) % 100 == 0:
+                if len(points) % 200 == 0:
                     say(f"memory: {done} exposures, {points[-1][1] / 1024:.1f} MiB")
 
-            await streams.answered(3600, sample, pause=0.2)
+            await streams.answered(3600, sample, pause=0.1)
         return {"exposures": count, "points": points} | slope(points)
 
     async def recovery(self):
@@ -309,11 +306,11 @@ async def ask(question, otherwise):
 
 
 def slope(points):
-    """KiB an exposure over the last three quarters: what stays, the least of each sixtieth of the samples; the median of all pairs'
+    """KiB an exposure over the last three quarters: what stays, the least of each of 32 stretches; the median of all pairs'
     slopes (Theil-Sen); its error by leaving out eighths."""
     points = np.array(points)
     late = points[points[:, 0] > points[-1, 0] / 4]
-    parts = np.array_split(late, min(60, len(late)))
+    parts = np.array_split(late, min(32, len(late)))
     floor = np.array([[part[:, 0].mean(), part[:, 1].min()] for part in parts])
 
     def theil_sen(some):
@@ -327,8 +324,8 @@ def slope(points):
     fit = theil_sen(floor)
     say(f"memory: {fit:+.3f} +- {error:.3f} KiB an exposure")
     return {
-        "slope_kib": fit, "error_kib": error, "first_mib": floor[0, 1] / 1024, "last_mib": floor[-1, 1] / 1024,
-        "peak_mib": points[:, 1].max() / 1024,
+        "slope_kib": fit, "error_kib": error, "first_mib": float(floor[0, 1]) / 1024, "last_mib": float(floor[-1, 1]) / 1024,
+        "peak_mib": float(points[:, 1].max()) / 1024,
     }
 
 
@@ -383,17 +380,20 @@ def main():
     parser.add_argument("--tables", action="store_true", help="measure nothing: print the tables of the JSON file")
     arguments = parser.parse_args()
     kept = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-    if not arguments.tables:
-        folder = Path(tempfile.mkdtemp(prefix="stillair-bench-", dir=arguments.folder))
-        try:
+    folder = None
+    try:
+        if not arguments.tables:
+            folder = Path(tempfile.mkdtemp(prefix="stillair-bench-", dir=arguments.folder))
             asyncio.run(run(Bench(arguments, folder), arguments.part or PARTS, kept))
-        finally:
-            if not arguments.keep:
-                shutil.rmtree(folder, ignore_errors=True)
-    text = service_tables.tables(kept)
-    print(text)
-    if arguments.write:
-        replace(arguments.write, "service", text)
+        text = service_tables.tables(kept)
+        print(text)
+        if arguments.write:
+            replace(arguments.write, "service", text)
+    finally:
+        # At the end: some gigabytes, and removing them would disturb what is measured next.
+        if folder is not None and not arguments.keep:
+            say("removing archives and streams")
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
