@@ -116,7 +116,10 @@ fn simulated_field(layout: &str, factor: usize, tolerance: f64) {
     }
     let header = &outputs.catalog.header;
     assert_eq!((header.target_factor, header.units.flux.as_str()), (factor, "nJy"));
-    assert!(header.psf.stars_used >= 10 && header.psf.fallback.is_none() && header.notes.is_empty(), "{header:?}");
+    assert!(header.psf.stars_used >= 10 && header.psf.fallback.is_none(), "{header:?}");
+    // A deep exposure with few stars: faint galaxies scatter the sky around the stars, and few stars can be reserved. No other note.
+    let expected = |note: &str| note.contains("sky around the stars") || note.contains("reserved stars");
+    assert!(header.notes.iter().all(|note| layout == "euclid" && expected(note)), "{:?}", header.notes);
     assert!(header.psf.reserved_size_residual.is_some_and(|size| size.abs() < 0.05));
     let truth = &outputs.summary["more"]["truth"]["report"];
     assert!(truth["purity"].as_f64().is_some_and(|purity| purity > 0.9), "{truth}");
