@@ -21,9 +21,9 @@ from tables import replace, table
 
 # docs/performance.md, "The whole program": 4096 x 4096 pixels, wall seconds on 2 cores, by the number of objects found.
 MEASURED = {
-    1627: {"read": 0.32, "background": 0.47, "detect": 0.51, "psf": 1.42, "stamp": 0.13, "tikhonov": 0.18, "network": 5.46, "renorm": 0.49, "archive": 0.98},
-    3138: {"read": 0.34, "background": 0.49, "detect": 0.80, "psf": 2.88, "stamp": 0.22, "tikhonov": 0.35, "network": 10.25, "renorm": 0.95, "archive": 1.27},
-    5803: {"read": 0.35, "background": 0.52, "detect": 1.45, "psf": 5.30, "stamp": 0.42, "tikhonov": 0.67, "network": 19.89, "renorm": 1.84, "archive": 1.60},
+    1627: {"read": 0.33, "background": 0.50, "detect": 0.52, "psf": 3.53, "stamp": 0.12, "tikhonov": 0.17, "network": 5.11, "renorm": 0.49, "archive": 1.02},
+    3138: {"read": 0.33, "background": 0.51, "detect": 0.83, "psf": 5.51, "stamp": 0.22, "tikhonov": 0.31, "network": 10.26, "renorm": 0.95, "archive": 1.35},
+    5803: {"read": 0.33, "background": 0.53, "detect": 1.46, "psf": 10.52, "stamp": 0.42, "tikhonov": 0.60, "network": 18.81, "renorm": 1.80, "archive": 1.65},
 }
 BEFORE, AFTER = ("read", "background", "detect", "psf", "stamp", "tikhonov"), ("renorm", "archive")
 IMAGES, VISIT_S, TARGET_S = 189, 39.0, 60.0
