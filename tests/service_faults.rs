@@ -176,6 +176,28 @@ async fn the_network_is_cut_for_longer_than_ack_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_silent_is_made_anew() {
+    let Some(stage) = Stage::set(1) else { return };
+    let context = client(&stage.nats.url()).await;
+    let proxy = Proxy::start(stage.nats.port);
+    let url = format!("nats://127.0.0.1:{}", proxy.port);
+    let roots = format!("[{:?}]", stage.folder.path().join("data").canonicalize().unwrap());
+    let out = stage.out("out");
+    let service = Service::start(
+        &out,
+        &stage.folder.path().join("silent.log"),
+        &[("STILLAIR__BUS__URL", &url), ("STILLAIR__FETCH__ROOTS", &roots), ("STILLAIR__SERVE__WATCHDOG_S", "1")],
+    );
+    service.ready();
+    proxy.cut();
+    publish_events(&context, &stage.files, 1).await;
+    wait_until("it is noticed", Duration::from_secs(60), || service.log().contains("connecting anew"));
+    proxy.restore();
+    all_answered(&context, Duration::from_secs(60)).await;
+    assert_complete(&context, &out, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_daemons_share_the_work_and_one_is_killed() {
     const EVENTS: usize = 60;
     let Some(stage) = Stage::set(4) else { return };

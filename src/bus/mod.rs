@@ -19,7 +19,7 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::BusError;
 pub use jetstream::{JetReceipt, JetSource, original_events};
 pub use provision::provision;
-pub use publish::{MESSAGE_ID, Published, Publisher};
+pub use publish::{MESSAGE_ID, Publisher};
 pub use rows::row_messages;
 pub use secret::Secret;
 pub use settings::{BusSettings, SpoolSettings};

@@ -33,15 +33,6 @@ pub enum Publisher {
     Spool(Spool),
 }
 
-/// What publishing a catalogue came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Messages of rows.
-    pub parts: usize,
-    /// Whether the server had the `ready` event already.
-    pub duplicate: bool,
-}
-
 impl Publisher {
     /// Publishes the rows, then the event that `ready` makes of where they are; everything confirmed by the server, and known by
     /// ids that begin with `id`, so that saying it twice is saying it once. `name` is the delivery's (a spool's file name).
@@ -51,7 +42,7 @@ impl Publisher {
         name: &str,
         batch: &RecordBatch,
         ready: impl FnOnce(Option<RowsRef>) -> CloudEvent<CatalogReady>,
-    ) -> Result<Published, BusError> {
+    ) -> Result<(), BusError> {
         match self {
             Self::Jet { context, settings } => {
                 let limit = context.client().max_payload().saturating_sub(HEADERS);
@@ -65,20 +56,15 @@ impl Publisher {
                         ("Stillair-Exposure", ascii(id)),
                     ];
                     let part_id = format!("{id}/rows/{part}");
-                    sequences.push(send(context, &settings.rows_subject, &part_id, &headers, message).await?.0);
+                    sequences.push(send(context, &settings.rows_subject, &part_id, &headers, message).await?);
                 }
                 let stream = settings.catalogs_stream.clone();
                 let subject = settings.rows_subject.clone();
                 let event = ready(Some(RowsRef { stream, subject, parts, sequences }));
                 let ready_id = format!("{id}/ready");
-                let (_, duplicate) =
-                    send(context, &settings.ready_subject, &ready_id, &json_headers(), json(&event)?).await?;
-                Ok(Published { parts, duplicate })
+                send(context, &settings.ready_subject, &ready_id, &json_headers(), json(&event)?).await.map(|_| ())
             }
-            Self::Spool(spool) => {
-                spool.write_answer("done", name, "ready.json", &json(&ready(None))?)?;
-                Ok(Published { parts: 0, duplicate: false })
-            }
+            Self::Spool(spool) => spool.write_answer("done", name, "ready.json", &json(&ready(None))?),
         }
     }
 
@@ -118,14 +104,14 @@ fn ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '_' }).collect()
 }
 
-/// Publishes one message and waits until the stream has it; (sequence, whether the stream had it before).
+/// Publishes one message and waits until the stream has it; its sequence.
 pub(super) async fn send(
     context: &Context,
     subject: &str,
     id: &str,
     headers: &[(&'static str, String)],
     payload: Bytes,
-) -> Result<(u64, bool), BusError> {
+) -> Result<u64, BusError> {
     let mut pause = Duration::from_millis(250);
     let mut last = String::new();
     for _ in 0..TRIES {
@@ -135,7 +121,7 @@ pub(super) async fn send(
         }
         let sent = async { context.send_publish(subject.to_string(), message).await?.await };
         match sent.await {
-            Ok(ack) => return Ok((ack.sequence, ack.duplicate)),
+            Ok(ack) => return Ok(ack.sequence),
             Err(error) => last = error.to_string(),
         }
         tokio::time::sleep(pause).await;

@@ -189,11 +189,6 @@ impl Spool {
 }
 
 impl Claim {
-    /// Name of the file.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     fn write(&self, state: &Marker) -> Result<(), BusError> {
         let path = self.spool.path("working", &self.name);
         let mut marker = &self.marker;

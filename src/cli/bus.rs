@@ -84,6 +84,12 @@ pub fn run(command: &BusCommand, settings: &Settings) -> Result<(), CliError> {
 pub fn dead_letters(command: &DeadLetterCommand, settings: &Settings) -> Result<(), CliError> {
     runtime()?.block_on(async {
         let letters = if settings.bus.url.is_empty() {
+            let folder = &settings.spool.directory;
+            if !folder.is_dir() {
+                let shown = folder.display();
+                let text = format!("no [bus] url is set, and there is no spool directory {shown}: set STILLAIR__BUS__URL or [spool] directory");
+                return Err(CliError::Config(text));
+            }
             DeadLetters::Spool(Spool::open(&settings.spool).map_err(failed)?)
         } else {
             let (_, context) = connect(settings).await?;

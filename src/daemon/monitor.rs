@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::Daemon;
+use super::{Daemon, worker};
 use crate::status::Component;
 
 /// Between looks at the disk.
@@ -114,8 +114,8 @@ async fn queue(daemon: Daemon) {
             daemon.metrics.queue_depth.with_label_values(&["source"]).set(i64::try_from(*pending).unwrap_or(i64::MAX));
             daemon.status.queue(*pending);
         }
-        // Something waits (or nobody answers), we are ready and idle, and nothing comes.
-        let stuck = !matches!(answer, Ok(Ok(0))) && working == 0 && daemon.status.ready();
+        // Something waits (or nobody answers), we are connected and idle, and nothing comes.
+        let stuck = !matches!(answer, Ok(Ok(0))) && working == 0 && worker::may_ask(&daemon);
         silent_since = if stuck { silent_since.or_else(|| Some(Instant::now())) } else { None };
         let patience = Duration::from_secs(settings.serve.watchdog_s.max(1));
         if silent_since.is_some_and(|since| since.elapsed() > patience) {

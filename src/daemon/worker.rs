@@ -47,7 +47,7 @@ pub(super) async fn work(daemon: Daemon, number: usize) {
 }
 
 /// Whether work may be asked for: everything is ready, or the bus at least connected, for only asking shows whether it answers again.
-fn may_ask(daemon: &Daemon) -> bool {
+pub(super) fn may_ask(daemon: &Daemon) -> bool {
     let connected = daemon.link.as_ref().is_none_or(|link| link.borrow().connected);
     daemon.status.readiness().iter().all(|(component, state)| match component {
         Component::Bus => connected,
