@@ -71,6 +71,7 @@ fn perfect(t: &TruthRow) -> MeasuredRow {
         psf_e: [0.05, 0.02],
         flags: Flags::empty(),
         image: None,
+        invented: None,
     }
 }
 

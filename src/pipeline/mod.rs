@@ -13,6 +13,7 @@ mod job;
 mod object;
 mod pictures;
 mod row;
+mod score;
 mod timing;
 mod truth;
 mod watch;
@@ -26,6 +27,9 @@ pub use header::config_hash;
 pub use inference::{Inference, InferenceError, NetworkIdentity};
 pub use job::{Asked, Context, Done, archive_name, finished, is_done, run};
 pub use object::{Measured, ObjectError, Prepared};
+pub use score::{
+    ObjectScore, OutputSpec, ScoreError, ScoreSettings, ScoredField, ScoredStamp, Scores, UNSOUND, score,
+};
 pub use timing::Timings;
 pub use truth::TruthReport;
 pub use watch::Watch;
