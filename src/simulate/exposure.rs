@@ -99,6 +99,7 @@ pub(super) mod stream {
     pub const OBJECTS: u64 = 2;
     pub const DEFECTS: u64 = 3;
     pub const COSMIC_RAYS: u64 = 4;
+    pub const BLANKS: u64 = 5;
     pub const ROWS: u64 = 1 << 32;
 }
 

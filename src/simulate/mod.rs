@@ -4,6 +4,7 @@
 //! same object can be had as the detector sees it (convolved with the effective PSF, at any sub-pixel position) and as the target
 //! Gaussian sees it (the truth). The room is pure: random numbers come from the caller's seed, threads from the caller.
 
+pub mod blanks;
 pub mod detector;
 pub mod draw;
 pub mod exposure;
