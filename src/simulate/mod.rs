@@ -16,15 +16,17 @@ pub mod optics;
 pub mod psf;
 pub mod scene;
 pub mod sersic;
+pub mod sky_image;
 pub mod special;
 pub mod spiral;
 pub mod stamps;
 pub mod table;
 
-pub use exposure::{ExposureSettings, Plan};
+pub use exposure::{ExposureSettings, Pictures, Plan};
 pub use grid::Renderer;
 pub use inject::inject;
 pub use instrument::Layout;
 pub use psf::Psf;
 pub use scene::{Component, Scene};
+pub use sky_image::{SkyImage, SkyImageError};
 pub use table::Shear;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use ndarray::Array3;
 use rayon::prelude::*;
 
-use super::{CliError, SimulateArgs, Target, WORK, failed, make_folder, progress};
+use super::{CliError, SimulateArgs, Target, WORK, failed, galaxies, make_folder, progress};
 use crate::archive::BLANKS_HDU;
 use crate::deconv::DeconvSettings;
 use crate::fits::{ExtraHdu, TableColumn, Values, WriteLayout, write_exposure, write_hdus};
@@ -14,7 +14,7 @@ use crate::image::mask;
 use crate::simulate::blanks::{Blank, blank_positions};
 use crate::simulate::draw::Kind;
 use crate::simulate::exposure::{Drawn, TruthObject, paste};
-use crate::simulate::{ExposureSettings, Layout, Plan};
+use crate::simulate::{ExposureSettings, Layout, Pictures, Plan};
 use crate::sky::Cards;
 
 /// Objects drawn in one go, before they are added to the image in their order.
@@ -33,9 +33,13 @@ pub(super) fn run(args: &SimulateArgs, deconv: &DeconvSettings) -> Result<(), Cl
     }
     let instrument = settings.layout.instrument();
     let target = args.target(instrument.pixel_scale, deconv)?;
+    let pictures = match &args.galaxies {
+        Some(file) => galaxies::read(file, args.galaxies_share)?,
+        None => Pictures::default(),
+    };
     make_folder(args)?;
     for k in 0..args.count {
-        one(args, &settings, args.seed.wrapping_add(k as u64), target)?;
+        one(args, &settings, args.seed.wrapping_add(k as u64), target, &pictures)?;
     }
     Ok(())
 }
@@ -86,9 +90,15 @@ struct Placed<'a> {
     saturated: bool,
 }
 
-fn one(args: &SimulateArgs, settings: &ExposureSettings, seed: u64, target: Target) -> Result<(), CliError> {
+fn one(
+    args: &SimulateArgs,
+    settings: &ExposureSettings,
+    seed: u64,
+    target: Target,
+    pictures: &Pictures,
+) -> Result<(), CliError> {
     let started = Instant::now();
-    let plan = Plan::new(settings, seed).map_err(failed)?;
+    let plan = Plan::with_pictures(settings, seed, pictures).map_err(failed)?;
     let (name, layout) = match settings.layout {
         Layout::Lsst => ("lsst", WriteLayout::LsstAfw),
         Layout::Euclid => ("euclid", WriteLayout::EuclidVis),

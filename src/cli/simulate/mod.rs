@@ -10,6 +10,7 @@ use crate::deconv::{DeconvSettings, Workspace};
 use crate::simulate::{Layout, Renderer};
 
 mod exposures;
+mod galaxies;
 mod stamps;
 
 /// Make exposures with known truth, or stamps to train networks on
@@ -58,6 +59,13 @@ pub struct SimulateArgs {
     /// Also list N positions where nothing is: HDU BLANKS of the truth file, and X.blanks.csv for `process --catalog`
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "stamps")]
     pub blanks: usize,
+    /// Real galaxies among the objects: a FITS file of pictures GAL*, each with its PSF* of the same number, and their pixel scale (column
+    /// pixel_scale_arcsec of its table CATALOG, or card PIXSCALE)
+    #[arg(long, value_name = "FILE", conflicts_with = "stamps")]
+    pub galaxies: Option<PathBuf>,
+    /// Share of the galaxies that are real ones, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "galaxies")]
+    pub galaxies_share: f64,
 }
 
 /// The target grid and PSF of truth stamps.
