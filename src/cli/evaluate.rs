@@ -181,21 +181,21 @@ fn print(scores: &Scores) {
 
 /// Columns of the table of objects: truth first; fluxes in nJy (image units without a zero point), sizes in arcsec^2.
 const OBJECTS_HEAD: &str = "output,truth_id,id,star,snr,x_true,y_true,flux_true,e1_true,e2_true,size_true,fwhm_pixels,x,y,flux,flux_err,\
-                            e1,e2,size,psf_e1,psf_e2,flags,nmse,ssim,flux_error,invented\n";
+                            e1,e2,size,psf_e1,psf_e2,flags,nmse,ssim,ssim_object,flux_error,invented\n";
 
 fn objects_csv(objects: &[ObjectScore]) -> String {
     let mut text = String::from(OBJECTS_HEAD);
     for o in objects {
         let (t, m) = (&o.truth, &o.measured);
-        let image = m.image.map_or([f64::NAN; 3], |i| [i.nmse, i.ssim, i.flux_error]);
+        let image = m.image.map_or([f64::NAN; 4], |i| [i.nmse, i.ssim, i.ssim_object, i.flux_error]);
         let output = if o.output.contains([',', '"']) { format!("{:?}", o.output) } else { o.output.clone() };
         // writing to a String cannot fail
         let _ = writeln!(
             text,
-            "{output},{},{},{},{:.4},{:.4},{:.4},{:.6e},{:.6},{:.6},{:.6e},{:.4},{:.4},{:.4},{:.6e},{:.6e},{:.6},{:.6},{:.6e},{:.5},{:.5},{},{:.6},{:.6},{:.6},{}",
+            "{output},{},{},{},{:.4},{:.4},{:.4},{:.6e},{:.6},{:.6},{:.6e},{:.4},{:.4},{:.4},{:.6e},{:.6e},{:.6},{:.6},{:.6e},{:.5},{:.5},{},{:.6},{:.6},{:.6},{:.6},{}",
             o.truth_id, o.id, u8::from(o.star), o.snr, t.x + 1.0, t.y + 1.0, t.flux, t.e[0], t.e[1], t.size, o.fwhm,
             m.x + 1.0, m.y + 1.0, m.flux, m.flux_err, m.e[0], m.e[1], m.size, m.psf_e[0], m.psf_e[1], m.flags.bits(),
-            image[0], image[1], image[2], m.invented.map_or("", |i| if i { "1" } else { "0" }),
+            image[0], image[1], image[2], image[3], m.invented.map_or("", |i| if i { "1" } else { "0" }),
         );
     }
     text

@@ -6,6 +6,44 @@ use super::ImageError;
 use crate::fourier::{Amplitude, FftScratch, plan, shift_phases};
 use crate::image::Plane;
 
+/// A plane on pixels `factor` times smaller, values as before: the trigonometric interpolation through its pixels, which is the image itself
+/// where that holds nothing above the Nyquist frequency. Pixel i of the plane is pixel i `factor` of the result.
+pub fn upsampled(plane: &Plane, factor: usize) -> Result<Plane, ImageError> {
+    let unusable = ImageError::Empty { what: "an image of no pixels" };
+    let (ny, nx) = plane.dim();
+    if factor < 2 {
+        return Ok(plane.clone());
+    }
+    let (coarse, fine) = (plan(ny, nx), plan(ny * factor, nx * factor));
+    let (Ok(coarse), Ok(fine)) = (coarse, fine) else { return Err(unusable) };
+    let mut scratch = FftScratch::default();
+    let mut spectrum = vec![Amplitude::default(); coarse.half_len()];
+    let pixels: Vec<f32> = plane.iter().copied().collect();
+    coarse.forward(&pixels, &mut spectrum, &mut scratch).map_err(|_| unusable.clone())?;
+    let mut padded = vec![Amplitude::default(); fine.half_len()];
+    let high = ny * factor;
+    let scale = (factor * factor) as f32;
+    for (kx, (from, to)) in spectrum.chunks_exact(ny).zip(padded.chunks_exact_mut(high)).enumerate() {
+        // an even axis' Nyquist frequency stands for both signs, half each; of kx the negative half is implied
+        let halved_x = if 2 * kx == nx { 0.5 } else { 1.0 };
+        for (ky, value) in from.iter().enumerate() {
+            let value = value * (scale * halved_x);
+            if 2 * ky == ny {
+                for place in [ky, high - ky] {
+                    if let Some(slot) = to.get_mut(place) {
+                        *slot += value * 0.5;
+                    }
+                }
+            } else if let Some(slot) = to.get_mut(if 2 * ky < ny { ky } else { high - (ny - ky) }) {
+                *slot = value;
+            }
+        }
+    }
+    let mut out = vec![0.0f32; high * nx * factor];
+    fine.inverse(&padded, &mut out, &mut scratch).map_err(|_| unusable.clone())?;
+    Plane::from_shape_vec((high, nx * factor), out).map_err(|_| unusable)
+}
+
 /// The part of an output that its truth covers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aligned {
@@ -114,6 +152,19 @@ mod tests {
         let (column, row) = (x.round() as usize, y.round() as usize);
         let peak = aligned.output.iter().copied().fold(0.0, f32::max);
         assert_eq!(aligned.output[(row, column)], peak);
+    }
+
+    #[test]
+    fn a_finer_grid_shows_the_same_function() {
+        let coarse = gaussian(20, 9.3, 10.6, 1.4);
+        let fine = upsampled(&coarse, 3).unwrap();
+        assert_eq!(fine.dim(), (60, 72));
+        for ((j, i), v) in fine.indexed_iter() {
+            let r2 = (i as f64 / 3.0 - 9.3).powi(2) + (j as f64 / 3.0 - 10.6).powi(2);
+            assert!((f64::from(*v) - (-0.5 * r2 / 1.96).exp()).abs() < 2e-3, "{i} {j} {v}");
+        }
+        assert_eq!(fine[(30, 27)], upsampled(&coarse, 3).unwrap()[(30, 27)]);
+        assert!((fine[(30, 27)] - coarse[(10, 9)]).abs() < 1e-5);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod report;
 mod statistics;
 mod table;
 
-pub use align::{Aligned, align, fwhm_of_area, shifted};
+pub use align::{Aligned, align, fwhm_of_area, shifted, upsampled};
 pub use blanks::{BlankReport, BlankRow, evaluate_blanks};
 pub use image::{ImageError, ImageScore, gaussian_window, nmse, score_image, ssim};
 pub use invented::{Invented, InventedSettings, invented_structure};

@@ -110,8 +110,10 @@ pub struct Bin {
     pub c_true: Slope,
     /// NMSE of the images.
     pub nmse: Centre,
-    /// SSIM of the images.
+    /// SSIM of the images, over the whole stamps.
     pub ssim: Centre,
+    /// SSIM of the images, weighted by the window.
+    pub ssim_object: Centre,
     /// |sum - true sum| / |true sum| of the images.
     pub flux_error: Centre,
     /// Share of the images whose small-scale structure has no counterpart in the truth; NaN where none was compared.
@@ -257,6 +259,7 @@ fn bin(pairs: &[Pair<'_>], from: f64, to: f64, excluded: Flags, points_too: bool
         c_true: Slope::of(shaped.iter().map(|(t, m)| (t.e, m.e))),
         nmse: image(|s| s.nmse),
         ssim: image(|s| s.ssim),
+        ssim_object: image(|s| s.ssim_object),
         flux_error: image(|s| s.flux_error),
         invented: judged.iter().filter(|i| **i).count() as f64 / judged.len() as f64,
         flagged_structure: sound.iter().filter(|(_, m)| m.flags.contains(Flags::FALSE_STRUCTURE)).count() as f64

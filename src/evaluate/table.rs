@@ -73,7 +73,7 @@ fn columns(all: &Bin, bins: &[Bin], above: &[Bin]) -> String {
         line("NMSE, median", &|b| number(b.nmse.median, 3));
         line("NMSE, mean", &|b| number(b.nmse.mean, 3));
         line("SSIM, median", &|b| number(b.ssim.median, 3));
-        line("SSIM, mean", &|b| number(b.ssim.mean, 3));
+        line("SSIM of the object, median", &|b| number(b.ssim_object.median, 3));
         line("image flux error, %, median", &|b| number(100.0 * b.flux_error.median, 2));
         line("structure not in the truth, %", &|b| number(100.0 * b.invented, 1));
     }

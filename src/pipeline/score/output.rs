@@ -60,10 +60,11 @@ impl Output {
                 spec.path.parent().unwrap_or(Path::new("")),
                 &spec.path.file_name().unwrap_or_default().to_string_lossy(),
             );
-            let catalogs = [spec.path.join("catalog.parquet"), spec.path.join("catalog.fits")];
+            // another program's output may be laid out the same way, as CSV
+            let catalogs = ["catalog.parquet", "catalog.fits", "catalog.csv"].map(|name| spec.path.join(name));
             let catalog = catalogs.into_iter().find(|p| p.exists());
             table_path = Some(catalog.ok_or_else(|| {
-                missing("no catalog.parquet and no catalog.fits in this folder: give a folder of one exposure (OUT/EXPOSURE)")
+                missing("no catalog.parquet, .fits or .csv in this folder: give a folder of one exposure (OUT/EXPOSURE)")
             })?);
             stamp_paths.extend(stamp_files(&spec.path));
             if truth.is_none() {

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use super::ScoreError;
 use super::sky_map::SkyMap;
 use crate::archive::{ArchiveError, Cube, StampCubes, TruthTable, read_truth};
-use crate::evaluate::fwhm_of_area;
+use crate::evaluate::{fwhm_of_area, upsampled};
 use crate::image::Plane;
 use crate::photometry::{self, Moments, MomentsSettings};
 
 /// Name of the cube of true stamps, in the order of the table TRUTH.
 const TRUTH_STAMPS: &str = "TRUTH_STAMPS";
+/// Images are measured on pixels of which the target PSF's FWHM has this many.
+const PIXELS_PER_FWHM: f64 = 4.0;
 /// Sigma of a Gaussian = FWHM * this.
 const FWHM_TO_SIGMA: f64 = 0.424_660_900_144_009_5;
 
@@ -92,14 +94,40 @@ impl Truth {
         image.mapv_inplace(|v| v * unit);
         let (ny, nx) = image.dim();
         let centre = ((nx / 2) as f64, (ny / 2) as f64);
-        let fwhm = fwhm_of_area(&image).unwrap_or(f64::NAN);
-        let moments = moments(&image, centre, target);
+        let (fine, factor) = finer(&image, target);
+        let fwhm = fwhm_of_area(&fine).map_or(f64::NAN, |fwhm| fwhm / factor);
+        let moments = fine_moments(&fine, factor, centre, target);
         Ok(Some(TrueStamp { image, centre, fwhm, moments }))
     }
 }
 
-/// Adaptive moments as the pipeline takes them; `target`: FWHM of the target PSF, pixels.
+/// Adaptive moments, pixels, of the continuous image that the pixels are samples of: on pixels as coarse as a target PSF of two pixels'
+/// width the moments of the samples are others, and run away for a star. `target`: FWHM of the target PSF, pixels.
 pub(super) fn moments(image: &Plane, centre: (f64, f64), target: f64) -> Option<Moments> {
-    let start = MomentsSettings { start_sigma: 1.5 * (target * FWHM_TO_SIGMA).max(0.7), ..MomentsSettings::default() };
-    photometry::adaptive_moments(image, None, None, centre, &start).ok()
+    let (fine, factor) = finer(image, target);
+    fine_moments(&fine, factor, centre, target)
+}
+
+/// The image on pixels of which the target PSF's FWHM has four, and how many times smaller they are.
+fn finer(image: &Plane, target: f64) -> (Plane, f64) {
+    let factor = (PIXELS_PER_FWHM / target).ceil().clamp(1.0, 8.0) as usize;
+    upsampled(image, factor).map_or_else(|_| (image.clone(), 1.0), |fine| (fine, factor as f64))
+}
+
+fn fine_moments(fine: &Plane, factor: f64, centre: (f64, f64), target: f64) -> Option<Moments> {
+    let sigma = factor * target * FWHM_TO_SIGMA;
+    let start = MomentsSettings { start_sigma: 1.5 * sigma, max_shift: 8.0 * factor, ..MomentsSettings::default() };
+    let centre = (factor * centre.0, factor * centre.1);
+    let m = photometry::adaptive_moments(fine, None, None, centre, &start).ok()?;
+    let area = factor * factor;
+    Some(Moments {
+        x: m.x / factor,
+        y: m.y / factor,
+        ixx: m.ixx / area,
+        iyy: m.iyy / area,
+        ixy: m.ixy / area,
+        covariance: m.covariance.map(|row| row.map(|v| v / (area * area))),
+        flux: m.flux / area,
+        ..m
+    })
 }
