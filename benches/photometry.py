@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import tables  # noqa: E402
 
 # target FWHM and scale, arcsec
-SURVEYS = {"lsst": (0.15, 0.1), "euclid": (0.15, 0.1)}
+SURVEYS = {"lsst": (0.15, 0.1), "euclid": (0.1, 0.05)}
 BINS = ["10-30", "30-100", "> 100"]
 # median flux bias %, pull std, |ellipticity bias|, |C_psf|
 BARS = {

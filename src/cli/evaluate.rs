@@ -8,7 +8,8 @@ use super::CliError;
 use crate::archive::{self, QUANTITIES};
 use crate::catalog::Flags;
 use crate::evaluate::{EvaluateSettings, render_blanks, render_groups};
-use crate::pipeline::{self, ObjectScore, OutputSpec, ScoreSettings, Scores};
+use crate::picture::{ScorePoint, ScoreTexts, TruthObject, score_picture, truth_sheet};
+use crate::pipeline::{self, ObjectScore, OutputSpec, ScoreSettings, ScoredStamp, Scores};
 
 /// Score outputs against the truth: completeness, fluxes and pulls, shapes, sizes, PSF leakage, images, empty positions
 #[derive(Debug, Clone, clap::Args)]
@@ -52,7 +53,13 @@ pub struct EvaluateArgs {
     /// Write every matched object as CSV: truth and measurement side by side
     #[arg(long, value_name = "FILE")]
     objects: Option<PathBuf>,
+    /// Draw scores.png (scores over the signal-to-noise ratio) and objects.png (objects beside their truth) into a folder
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
 }
+
+/// Objects in the picture beside their truth.
+const SHEET: usize = 10;
 
 /// Units of fluxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,7 +83,72 @@ pub fn run(args: &EvaluateArgs) -> Result<(), CliError> {
     if let Some(path) = &args.objects {
         write(path, objects_csv(&scores.objects).as_bytes())?;
     }
+    if let Some(folder) = &args.pictures {
+        pictures(folder, &scores)?;
+    }
     Ok(())
+}
+
+fn pictures(folder: &Path, scores: &Scores) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| CliError::Failed(format!("cannot make the folder {}: {e}", folder.display())))?;
+    let names: Vec<&str> = scores.fields.iter().map(|f| f.output.as_str()).collect();
+    let target = scores.fields.iter().find_map(|f| Some((f.target_fwhm?, f.target_scale?)));
+    let target = target.map_or(String::new(), |(fwhm, scale)| {
+        format!(", target FWHM {fwhm:.3}\u{2033} on {scale:.3}\u{2033}, {}", scores.plane)
+    });
+    let texts = ScoreTexts {
+        title: names.first().map_or(String::new(), |first| match names.len() {
+            1 => (*first).to_string(),
+            n => format!("{first} and {} more", n - 1),
+        }),
+        subtitle: format!("{} of {} true objects matched{target}", scores.report.matched, scores.report.truth),
+    };
+    let excluded = Flags::from_bits_retain(scores.settings.excluded_flags);
+    let points: Vec<ScorePoint> =
+        scores.objects.iter().filter(|o| !o.measured.flags.intersects(excluded)).map(point).collect();
+    let sheet: Vec<TruthObject<'_>> = scores.stamps.iter().map(truth_object).collect();
+    for (name, picture) in
+        [("scores.png", score_picture(&points, &texts)), ("objects.png", truth_sheet(&sheet, &texts))]
+    {
+        let bytes = picture.and_then(|p| p.png()).map_err(|e| CliError::Failed(e.to_string()))?;
+        write(&folder.join(name), &bytes)?;
+    }
+    Ok(())
+}
+
+fn point(o: &ObjectScore) -> ScorePoint {
+    let (t, m) = (&o.truth, &o.measured);
+    ScorePoint {
+        snr: o.snr,
+        flux_bias: (m.flux - t.flux) / t.flux,
+        pull: (m.flux - t.flux) / m.flux_err,
+        nmse: m.image.map_or(f64::NAN, |i| i.nmse),
+        ellipticity_error: (m.e[0] - t.e[0]).hypot(m.e[1] - t.e[1]),
+        star: o.star,
+    }
+}
+
+fn truth_object(stamp: &ScoredStamp) -> TruthObject<'_> {
+    let o = &stamp.object;
+    let (nmse, ssim) = o.measured.image.map_or((f64::NAN, f64::NAN), |i| (i.nmse, i.ssim_object));
+    let fwhm = if o.fwhm.is_finite() { o.fwhm } else { 8.0 };
+    TruthObject {
+        words: vec![
+            format!("{}", o.truth_id),
+            format!("true S/N {:.0}", o.snr),
+            format!("flux {:+.1} %", 100.0 * (o.measured.flux / o.truth.flux - 1.0)),
+            format!("NMSE {nmse:.3}"),
+            format!("SSIM {ssim:.3}"),
+            format!("FWHM {fwhm:.1} px"),
+        ],
+        observed: stamp.observed.as_ref(),
+        output: &stamp.output,
+        truth: &stamp.truth,
+        centre: stamp.centre,
+        shown: ((6.0 * fwhm) as usize).clamp(32, 96),
+        factor: stamp.factor,
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
@@ -134,6 +206,7 @@ fn settings(args: &EvaluateArgs) -> Result<ScoreSettings, CliError> {
         nanojansky: args.flux_unit == FluxUnit::Njy,
         plane: args.plane.clone(),
         blob_threshold: args.blob_threshold,
+        sheet: if args.pictures.is_some() { SHEET } else { 0 },
         ..defaults
     })
 }

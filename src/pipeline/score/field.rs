@@ -50,6 +50,8 @@ pub struct ScoredStamp {
     pub truth: Plane,
     /// Object's position on them.
     pub centre: (f64, f64),
+    /// Target pixels per detector pixel.
+    pub factor: f64,
 }
 
 /// What came of a field.
@@ -115,6 +117,10 @@ pub(super) fn score_field(spec: &OutputSpec, settings: &ScoreSettings) -> Result
         });
     }
 
+    if counted == 0 {
+        // nothing but empty positions was asked for: no object can have been missed
+        true_rows.clear();
+    }
     let truth_scale = truth.cube().and_then(|c| c.pixel_scale()).unwrap_or(1.0);
     let factor = rows.factor;
     let (mut objects, mut sheet) = (Vec::new(), Vec::new());
@@ -154,6 +160,7 @@ pub(super) fn score_field(spec: &OutputSpec, settings: &ScoreSettings) -> Result
                 output: planes.output,
                 truth: planes.truth,
                 centre: planes.centre,
+                factor,
             });
         }
         objects.push(score);
