@@ -50,15 +50,29 @@ def simulate(binary, work, survey, seed, galaxies):
 
 
 def true_psf(work, exposure):
-    """The PSF positions and cube of the truth file, as `process --psf` takes them: a file of its own."""
+    """The true PSF on the truth file's grid of positions, as a file that `process --psf` takes: stamps side by side and their places."""
+    import numpy as np
     from astropy.io import fits
+    from astropy.table import Table
 
     path = work / f"{exposure.stem}.truepsf.fits"
     if not path.exists():
         with fits.open(work / f"{exposure.stem}.truth.fits") as truth:
-            names = [h.name for h in truth]
-            finest = [n for n in ("PSF_3X", "PSF_2X", "PSF") if n in names][0]
-            fits.HDUList([fits.PrimaryHDU(), truth["PSFPOS"].copy(), truth[finest].copy()]).writeto(path)
+            finest = [name for name in ("PSF_3X", "PSF_2X", "PSF") if name in truth][0]
+            cube, places, oversample = truth[finest].data, truth["PSFPOS"].data, truth[finest].header["OVERSAMP"]
+            n, side = len(cube), cube.shape[1]
+            across = int(np.ceil(np.sqrt(n)))
+            mosaic = np.zeros((across * side, across * side), "f4")
+            x, y = [], []
+            for k, stamp in enumerate(cube):
+                row, column = divmod(k, across)
+                mosaic[row * side:(row + 1) * side, column * side:(column + 1) * side] = stamp
+                x.append(column * side + side // 2 + 1)
+                y.append(row * side + side // 2 + 1)
+            image = fits.ImageHDU(mosaic, name="PSF")
+            image.header["STMPSIZE"], image.header["OVERSAMP"] = side, oversample
+            table = fits.BinTableHDU(Table({"x": places["x"], "y": places["y"], "x_center": x, "y_center": y}), name="POSITIONS")
+        fits.HDUList([fits.PrimaryHDU(), image, table]).writeto(path)
     return path
 
 
