@@ -29,7 +29,7 @@ pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) ->
     if !(16..=512).contains(&size) || size % 2 == 1 {
         return Err(CliError::Usage(format!("--size {size}: stamps have an even side of 16 to 512 pixels")));
     }
-    let factor = args.target_scale_factor;
+    let factor = args.target_scale_factor.unwrap_or(1);
     make_folder(args)?;
     let mut settings = StampSettings::for_factor(size, factor);
     settings.target_fwhms.clone_from(&args.target_fwhms);
