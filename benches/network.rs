@@ -25,7 +25,13 @@ fn inputs(count: usize, side: usize) -> Vec<NetworkInput> {
         let r2 = (y as f32 - side as f32 / 2.0).powi(2) + (x as f32 - side as f32 / 2.0).powi(2);
         100.0 * (-r2 / 8.0).exp()
     });
-    let one = NetworkInput { psf: plane.clone(), tikhonov: plane, noise_sigma: 1.0, sky_sigma: 1.0 };
+    let one = NetworkInput {
+        psf: plane.clone(),
+        tikhonov: plane,
+        noise_sigma: 1.0,
+        sky_sigma: 1.0,
+        ..NetworkInput::default()
+    };
     vec![one; count]
 }
 

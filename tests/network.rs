@@ -44,7 +44,13 @@ fn input(side: usize, seed: u32, peak: f32) -> NetworkInput {
         let r2 = (y as f32 - middle).powi(2) + (x as f32 - middle).powi(2);
         peak * (-r2 / 4.0).exp() + noise
     });
-    NetworkInput { psf: Array2::from_elem((side, side), 0.5), tikhonov, noise_sigma: 0.3, sky_sigma: 0.2 }
+    NetworkInput {
+        psf: Array2::from_elem((side, side), 0.5),
+        tikhonov,
+        noise_sigma: 0.3,
+        sky_sigma: 0.2,
+        ..NetworkInput::default()
+    }
 }
 
 /// [1 2 1]/4 along both axes with zeros beyond the border, by hand.

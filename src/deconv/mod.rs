@@ -152,6 +152,9 @@ impl DeconvSettings {
     }
 }
 
+/// Ratio of the strengths of the sharper, the chosen and the smoother estimate that a network can be given side by side.
+pub const STRENGTH_RATIO: f64 = 16.0;
+
 /// The result of a Tikhonov step for one stamp.
 #[derive(Debug, Clone)]
 pub struct Deconvolved {

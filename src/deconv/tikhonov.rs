@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::strength::{Functional, RiskTerms, Strength};
-use super::{DeconvError, DeconvSettings, Deconvolved, LambdaRule, cosine_taper};
+use super::{DeconvError, DeconvSettings, Deconvolved, LambdaRule, STRENGTH_RATIO, cosine_taper};
 use crate::fourier::{
     Amplitude, Fft2, FftScratch, embed_centred, gaussian_half_spectrum, laplacian_half_spectrum, plan, shift_phases,
 };
@@ -84,6 +84,20 @@ impl Workspace {
     ) -> Result<Deconvolved, DeconvError> {
         let n = square(input.observed)?;
         self.grid(n, factor, settings.target_fwhm)?.tikhonov(input, settings)
+    }
+
+    /// The estimates of the same stamp with `STRENGTH_RATIO` times less and more smoothing than `lambda`: (sharper, smoother).
+    pub fn companions(
+        &mut self,
+        input: &TikhonovInput,
+        factor: usize,
+        settings: &DeconvSettings,
+        lambda: f64,
+    ) -> Result<(Deconvolved, Deconvolved), DeconvError> {
+        let mut at = |lambda| {
+            self.tikhonov(input, factor, &DeconvSettings { lambda: LambdaRule::Fixed { lambda }, ..settings.clone() })
+        };
+        Ok((at(lambda / STRENGTH_RATIO)?, at(lambda * STRENGTH_RATIO)?))
     }
 
     /// See [`Deconvolver::forward_model`].

@@ -16,6 +16,10 @@ pub enum PlaneKind {
     NoiseSigma,
     /// Noise per pixel of the observed sky, divided by the scale, in every pixel.
     SkySigma,
+    /// Tikhonov estimate with [`crate::deconv::STRENGTH_RATIO`] times less smoothing, divided by the scale.
+    TikhonovSharper,
+    /// Tikhonov estimate with that much more smoothing, divided by the scale.
+    TikhonovSmoother,
 }
 
 /// A number per object that a network can be given as an input of its own.
@@ -26,6 +30,14 @@ pub enum ScalarKind {
     NoiseSigma,
     /// Noise per pixel of the observed sky, divided by the scale.
     SkySigma,
+    /// Noise per pixel of the sharper Tikhonov estimate, divided by the scale.
+    NoiseSharper,
+    /// Noise per pixel of the smoother Tikhonov estimate, divided by the scale.
+    NoiseSmoother,
+    /// FWHM of the effective PSF, target pixels.
+    PsfFwhm,
+    /// FWHM of the target PSF, target pixels.
+    TargetFwhm,
 }
 
 /// One input of the ONNX graph: either planes, shape (batch, planes, n, n), or a scalar, shape (batch) or (batch, 1).
@@ -114,11 +126,47 @@ pub enum Normalisation {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetCard {
-    /// FWHM of the round Gaussian target PSF, target pixels.
-    pub psf_fwhm: f64,
+    /// FWHM of the round Gaussian target PSF, target pixels: the one it was trained for, or the least and largest of those.
+    pub psf_fwhm: TargetWidth,
     /// Pixel scales it may be used at, arcsec per target pixel, least and largest; absent: any, since all it knows is pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_scale: Option<[f64; 2]>,
+}
+
+/// FWHM of a target PSF, target pixels.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum TargetWidth {
+    /// This one alone.
+    One(f64),
+    /// Any from the least to the largest.
+    Range([f64; 2]),
+}
+
+impl TargetWidth {
+    /// Whether a target of this FWHM (target pixels) is one it was trained for.
+    pub fn holds(&self, fwhm: f64) -> bool {
+        let [least, largest] = self.ends();
+        // Within a per cent: targets are given in arcsec, and pixel scales are not round.
+        fwhm >= 0.99 * least && fwhm <= 1.01 * largest
+    }
+
+    /// Least and largest.
+    fn ends(&self) -> [f64; 2] {
+        match *self {
+            Self::One(fwhm) => [fwhm; 2],
+            Self::Range(ends) => ends,
+        }
+    }
+}
+
+impl std::fmt::Display for TargetWidth {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(fwhm) => write!(formatter, "{fwhm}"),
+            Self::Range([least, largest]) => write!(formatter, "{least} to {largest}"),
+        }
+    }
 }
 
 /// What the network was trained on. Outside, it still runs and the row carries a flag.
@@ -254,8 +302,8 @@ impl Card {
             "sha256: must be 64 hexadecimal digits, as sha256sum prints them",
         )?;
         say(
-            !(self.target.psf_fwhm.is_finite() && self.target.psf_fwhm > 0.0),
-            "target.psf_fwhm: must be positive, target pixels",
+            !matches!(self.target.psf_fwhm.ends(), [a, b] if a > 0.0 && b >= a && b.is_finite()),
+            "target.psf_fwhm: must be positive, target pixels; or [least, largest]",
         )?;
         for (name, [low, high]) in [("domain.psf_fwhm", self.domain.psf_fwhm), ("domain.snr", self.domain.snr)] {
             say(low.is_nan() || high.is_nan() || low > high, &format!("{name}: must be [least, largest]"))?;
@@ -271,6 +319,15 @@ impl Card {
             ),
             Normalisation::NoiseSigma | Normalisation::None => Ok(()),
         }
+    }
+
+    /// Whether the network is given the sharper and smoother Tikhonov estimates.
+    pub fn wants_companions(&self) -> bool {
+        const PLANES: [PlaneKind; 2] = [PlaneKind::TikhonovSharper, PlaneKind::TikhonovSmoother];
+        const SCALARS: [ScalarKind; 2] = [ScalarKind::NoiseSharper, ScalarKind::NoiseSmoother];
+        self.inputs
+            .iter()
+            .any(|i| i.planes.iter().any(|p| PLANES.contains(p)) || i.scalar.is_some_and(|s| SCALARS.contains(&s)))
     }
 
     /// Whether the network takes stamps of this side, target pixels.

@@ -8,7 +8,7 @@ use super::error::NetworkError;
 use super::runtime::Runtime;
 use super::session::{Network, open, read_model, verify_hash};
 use super::settings::NetworkSettings;
-use super::{NetworkInput, graph, npy, onnx_header};
+use super::{Companions, NetworkInput, graph, npy, onnx_header};
 use crate::image::Plane;
 
 /// How close the stored example must be met, in units of the stamp's scale (about the object's peak).
@@ -196,7 +196,23 @@ fn trial_input(side: usize, flux: f64, i: usize) -> NetworkInput {
         let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(739_982_445);
         *pixel += (f64::from(mixed ^ (mixed >> 12)) / f64::from(u32::MAX) - 0.5) as f32 * 12_f32.sqrt();
     }
-    NetworkInput { tikhonov, psf: gaussian(4.0), noise_sigma: 1.0, sky_sigma: 1.0 }
+    // Half of the noise each way is near what the strengths on either side give.
+    let blurred = |share: f32| {
+        let mut plane = tikhonov.clone();
+        plane.zip_mut_with(&gaussian(2.0), |v, g| *v = g * flux as f32 + share * (*v - g * flux as f32));
+        plane
+    };
+    let companions =
+        Companions { sharper: blurred(2.0), noise_sharper: 2.0, smoother: blurred(0.5), noise_smoother: 0.5 };
+    NetworkInput {
+        psf: gaussian(4.0),
+        noise_sigma: 1.0,
+        sky_sigma: 1.0,
+        psf_fwhm: 4.0,
+        target_fwhm: 2.0,
+        companions: Some(companions),
+        tikhonov,
+    }
 }
 
 /// Every batch size runs, and an object gets the same whatever else is in the call.
@@ -236,6 +252,10 @@ fn one(network: &mut Network, input: &NetworkInput) -> Result<Plane, String> {
 fn blank(network: &mut Network, side: usize) -> Result<String, String> {
     let mut empty = trial_input(side, 0.0, 0);
     empty.tikhonov.fill(0.0);
+    if let Some(companions) = &mut empty.companions {
+        companions.sharper.fill(0.0);
+        companions.smoother.fill(0.0);
+    }
     let from_zero = one(network, &empty)?;
     let from_noise = one(network, &trial_input(side, 0.0, 1))?;
     let peak = |plane: &Plane| plane.iter().fold(0.0_f64, |m, &v| m.max(f64::from(v.abs())));
@@ -300,7 +320,13 @@ fn example_in(network: &mut Network, folder: &Path) -> Result<String, String> {
     let read = |name: &str| npy::read(&folder.join(name)).map_err(|error| error.to_string());
     let (tikhonov, expected) = (read("tikhonov.npy")?, read("expected.npy")?);
     let (noise, sky) = (read("noise_sigma.npy")?, read("sky_sigma.npy")?);
-    let psf = if folder.join("psf.npy").is_file() { Some(read("psf.npy")?) } else { None };
+    let optional = |name: &str| folder.join(name).is_file().then(|| read(name)).transpose();
+    let psf = optional("psf.npy")?;
+    let (sharper, smoother) = (optional("sharper.npy")?, optional("smoother.npy")?);
+    let numbers = optional("numbers.npy")?;
+    if network.card().wants_companions() && (sharper.is_none() || smoother.is_none() || numbers.is_none()) {
+        return Err("sharper.npy, smoother.npy or numbers.npy is missing: this network takes them".into());
+    }
     let &[count, side, width] = tikhonov.shape.as_slice() else {
         return Err(format!("tikhonov.npy has shape {:?}, expected (N, n, n)", tikhonov.shape));
     };
@@ -317,7 +343,19 @@ fn example_in(network: &mut Network, folder: &Path) -> Result<String, String> {
     let mut inputs = Vec::with_capacity(count);
     for (i, (&noise_sigma, &sky_sigma)) in noise.values.iter().zip(&sky.values).enumerate() {
         let psf = psf.as_ref().map_or_else(|| Ok(Plane::zeros((side, side))), |array| plane(array, i))?;
-        inputs.push(NetworkInput { tikhonov: plane(&tikhonov, i)?, psf, noise_sigma, sky_sigma });
+        let number = |k: usize| numbers.as_ref().and_then(|n| n.values.get(4 * i + k)).copied().unwrap_or(f64::NAN);
+        let companions = match (&sharper, &smoother) {
+            (Some(sharper), Some(smoother)) => Some(Companions {
+                sharper: plane(sharper, i)?,
+                noise_sharper: number(0),
+                smoother: plane(smoother, i)?,
+                noise_smoother: number(1),
+            }),
+            _ => None,
+        };
+        let (psf_fwhm, target_fwhm) = (number(2), number(3));
+        let tikhonov = plane(&tikhonov, i)?;
+        inputs.push(NetworkInput { tikhonov, psf, noise_sigma, sky_sigma, psf_fwhm, target_fwhm, companions });
     }
     let outputs = network.run(&inputs).map_err(|error| error.to_string())?;
     let mut worst = 0.0_f64;

@@ -18,7 +18,7 @@ use crate::image::Plane;
 
 pub use card::{
     Card, DomainCard, InputCard, Normalisation, OutputCard, PlaneKind, Precision, ScalarKind, ShapeCard, Side,
-    TargetCard, ValidationBin, ValidationCard,
+    TargetCard, TargetWidth, ValidationBin, ValidationCard,
 };
 pub use check::{Finding, Listed, Report, Verdict, check, list};
 pub use error::{NetworkError, ObjectError};
@@ -27,7 +27,7 @@ pub use session::Network;
 pub use settings::{Device, NetworkSettings};
 
 /// The planes of one object that a card can ask for; all on the target grid, same square shape, axes (row = y, column = x).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NetworkInput {
     /// Tikhonov estimate, flux per target pixel.
     pub tikhonov: Plane,
@@ -37,4 +37,23 @@ pub struct NetworkInput {
     pub noise_sigma: f64,
     /// Standard deviation per pixel of the observed sky noise, in flux per target pixel.
     pub sky_sigma: f64,
+    /// FWHM of the effective PSF, target pixels; 0 where unknown.
+    pub psf_fwhm: f64,
+    /// FWHM of the target PSF, target pixels; 0 where unknown.
+    pub target_fwhm: f64,
+    /// The estimates on either side of `tikhonov`, for networks that ask for them.
+    pub companions: Option<Companions>,
+}
+
+/// Tikhonov estimates of the same stamp with [`crate::deconv::STRENGTH_RATIO`] times less and more smoothing.
+#[derive(Debug, Clone, Default)]
+pub struct Companions {
+    /// The sharper, noisier one.
+    pub sharper: Plane,
+    /// Standard deviation per pixel of its noise.
+    pub noise_sharper: f64,
+    /// The smoother one.
+    pub smoother: Plane,
+    /// Standard deviation per pixel of its noise.
+    pub noise_smoother: f64,
 }

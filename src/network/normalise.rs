@@ -49,7 +49,13 @@ mod tests {
     const RULE: Normalisation = Normalisation::CentralPeak { side: 16, smooth: 3, floor_sigmas: 5.0 };
 
     fn input(tikhonov: Plane, noise_sigma: f64) -> NetworkInput {
-        NetworkInput { psf: Plane::zeros(tikhonov.dim()), tikhonov, noise_sigma, sky_sigma: 1.0 }
+        NetworkInput {
+            psf: Plane::zeros(tikhonov.dim()),
+            tikhonov,
+            noise_sigma,
+            sky_sigma: 1.0,
+            ..NetworkInput::default()
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::card::{Card, PlaneKind, ScalarKind};
 use super::error::{NetworkError, ObjectError};
 use super::runtime::Runtime;
 use super::settings::{Device, NetworkSettings};
-use super::{NetworkInput, graph, normalise, onnx_header};
+use super::{Companions, NetworkInput, graph, normalise, onnx_header};
 use crate::image::Plane;
 
 /// Largest batch on the processor unless the settings say otherwise, stamps of [`BATCH_SIDE`] squared.
@@ -99,6 +99,14 @@ impl Network {
                 psf: Plane::zeros((side, side)),
                 noise_sigma: 1.0,
                 sky_sigma: 1.0,
+                psf_fwhm: 4.0,
+                target_fwhm: 2.0,
+                companions: Some(Companions {
+                    sharper: Plane::zeros((side, side)),
+                    noise_sharper: 1.0,
+                    smoother: Plane::zeros((side, side)),
+                    noise_smoother: 1.0,
+                }),
             };
             let objects: Vec<(&NetworkInput, f64)> = (0..batch).map(|_| (&blank, 1.0)).collect();
             self.run_batch(&objects, batch, side)?;
@@ -164,6 +172,25 @@ impl Network {
         }
         if !(input.noise_sigma.is_finite() && input.sky_sigma.is_finite()) {
             return Err(ObjectError::Input("the noise level is NaN or infinite"));
+        }
+        if self.card.wants_companions() {
+            let Some(companions) = &input.companions else {
+                return Err(ObjectError::Input("the sharper and smoother Tikhonov planes are missing"));
+            };
+            for (plane, name) in [(&companions.sharper, "sharper"), (&companions.smoother, "smoother")] {
+                if plane.dim() != (ny, nx) {
+                    let (py, px) = plane.dim();
+                    let expected = format!("({ny}, {nx}) as the Tikhonov plane");
+                    return Err(ObjectError::Shape { plane: name, ny: py, nx: px, expected });
+                }
+                if plane.iter().any(|v| !v.is_finite()) {
+                    return Err(ObjectError::Input("a companion of the Tikhonov plane holds NaN or infinities"));
+                }
+            }
+        }
+        let scalars = self.card.inputs.iter().filter_map(|i| i.scalar);
+        if scalars.map(|kind| scalar(kind, input, 1.0)).any(|value| !value.is_finite()) {
+            return Err(ObjectError::Input("a number that the network takes is NaN or infinite"));
         }
         normalise::scale(self.card.normalisation, input)
             .ok_or(ObjectError::Input("the stamp has no positive scale (blank, and no noise level given)"))
@@ -249,16 +276,27 @@ fn batch_for(batches: &[usize], rest: usize) -> usize {
 }
 
 fn scalar(kind: ScalarKind, object: &NetworkInput, scale: f64) -> f32 {
+    let companion = |of: fn(&Companions) -> f64| object.companions.as_ref().map_or(f64::NAN, of);
     let value = match kind {
-        ScalarKind::NoiseSigma => object.noise_sigma,
-        ScalarKind::SkySigma => object.sky_sigma,
+        ScalarKind::NoiseSigma => object.noise_sigma / scale,
+        ScalarKind::SkySigma => object.sky_sigma / scale,
+        ScalarKind::NoiseSharper => companion(|c| c.noise_sharper) / scale,
+        ScalarKind::NoiseSmoother => companion(|c| c.noise_smoother) / scale,
+        ScalarKind::PsfFwhm => object.psf_fwhm,
+        ScalarKind::TargetFwhm => object.target_fwhm,
     };
-    (value / scale) as f32
+    value as f32
 }
 
 fn push_plane(values: &mut Vec<f32>, kind: PlaneKind, object: &NetworkInput, scale: f64, pixels: usize) {
+    let mut scaled = |plane: Option<&Plane>| match plane {
+        Some(plane) => values.extend(plane.iter().map(|&v| (f64::from(v) / scale) as f32)),
+        None => values.extend(std::iter::repeat_n(0.0, pixels)),
+    };
     match kind {
-        PlaneKind::Tikhonov => values.extend(object.tikhonov.iter().map(|&v| (f64::from(v) / scale) as f32)),
+        PlaneKind::Tikhonov => scaled(Some(&object.tikhonov)),
+        PlaneKind::TikhonovSharper => scaled(object.companions.as_ref().map(|c| &c.sharper)),
+        PlaneKind::TikhonovSmoother => scaled(object.companions.as_ref().map(|c| &c.smoother)),
         PlaneKind::Psf => values.extend(object.psf.iter()),
         PlaneKind::NoiseSigma => {
             values.extend(std::iter::repeat_n((object.noise_sigma / scale) as f32, pixels));

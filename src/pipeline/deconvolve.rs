@@ -49,6 +49,7 @@ pub fn deconvolve(
     sink: &mut dyn FnMut(ObjectView<'_>) -> Result<(), ArchiveError>,
 ) -> Result<Catalog, Failure> {
     let context = RowContext::new(&header, inference.map(Inference::identity));
+    let wants_companions = inference.is_some_and(|i| i.card().wants_companions());
     let mut rows = Vec::with_capacity(field.detections.sources.len());
     let sources: Vec<usize> = (0..field.detections.sources.len()).collect();
     for chunk in sources.chunks(CHUNK) {
@@ -57,7 +58,11 @@ pub fn deconvolve(
         let start = Instant::now();
         let prepared: Vec<Result<Prepared, ObjectError>> = chunk
             .par_iter()
-            .map(|&index| WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work)))
+            .map(|&index| {
+                WORKSPACE.with_borrow_mut(|work| {
+                    prepare_object(field, exposure.gain, index, wants_companions, settings, work)
+                })
+            })
             .collect();
         // Both happen in the same pass: the wall-clock time is shared out as the cores spent theirs.
         let core_time =
@@ -67,7 +72,8 @@ pub fn deconvolve(
         timings.add(Stage::Stamp, wall.mul_f64(cutting.clamp(0.0, 1.0)));
         timings.add(Stage::Tikhonov, wall.mul_f64(1.0 - cutting.clamp(0.0, 1.0)));
 
-        let outputs = timings.measure(Stage::Network, || network_outputs(exposure, field, &prepared, inference))?;
+        let outputs =
+            timings.measure(Stage::Network, || network_outputs(exposure, field, &prepared, inference, settings))?;
 
         let start = Instant::now();
         let measured: Vec<Option<Result<Measured, ObjectError>>> = prepared
@@ -117,9 +123,11 @@ fn network_outputs(
     field: &Field,
     prepared: &[Result<Prepared, ObjectError>],
     inference: Option<&Inference>,
+    settings: &Settings,
 ) -> Result<Vec<Option<Plane>>, Failure> {
     let Some(inference) = inference else { return Ok(prepared.iter().map(|_| None).collect()) };
-    let inputs = prepared.iter().flatten().map(|p| network_input(p, field.factor)).collect();
+    let inputs =
+        prepared.iter().flatten().map(|p| network_input(p, field.factor, settings.deconv.target_fwhm)).collect();
     let answers = inference.run(inputs).map_err(|error| Failure::new(&exposure.id, Stage::Network, &error))?;
     let mut answers = answers.into_iter();
     Ok(prepared

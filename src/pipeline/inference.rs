@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Classify, FailureKind};
 use crate::image::Plane;
-use crate::network::{Card, Network, NetworkError, NetworkInput, NetworkSettings, ObjectError, Runtime};
+use crate::network::{Card, Companions, Network, NetworkError, NetworkInput, NetworkSettings, ObjectError, Runtime};
 
 /// What is written of the network into catalogues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,17 @@ impl Inference {
             (100.0 * (-r2 / 8.0).exp()) as f32
         });
         let psf = star.mapv(|v| v / star.sum());
-        let input = NetworkInput { tikhonov: star, psf, noise_sigma: 1.0, sky_sigma: 1.0 };
+        let companions =
+            Companions { sharper: star.clone(), noise_sharper: 1.0, smoother: star.clone(), noise_smoother: 1.0 };
+        let input = NetworkInput {
+            tikhonov: star,
+            psf,
+            noise_sigma: 1.0,
+            sky_sigma: 1.0,
+            psf_fwhm: 4.0,
+            target_fwhm: 2.0,
+            companions: Some(companions),
+        };
         match self.run(vec![input])?.pop() {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => {

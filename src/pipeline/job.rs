@@ -119,7 +119,7 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     let mut field = prepare(&exposure, &context.given, settings, &mut timings)?;
     if let Some(inference) = &context.inference {
         let (trained, asked) = (inference.card().target.psf_fwhm, settings.deconv.target_fwhm);
-        if (asked / trained - 1.0).abs() > 0.01 {
+        if !trained.holds(asked) {
             field.flags |= Flags::OUTSIDE_DOMAIN;
             field.notes.push(format!(
                 "network {} was trained for a target FWHM of {trained} target pixels, not {asked:.2}: its outputs are not at the \

@@ -8,7 +8,7 @@ use super::Field;
 use crate::catalog::Flags;
 use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace};
 use crate::image::Plane;
-use crate::network::NetworkInput;
+use crate::network::{Companions, NetworkInput};
 use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings};
 use crate::psf::PsfError;
 use crate::settings::Settings;
@@ -44,6 +44,8 @@ pub struct Prepared {
     pub psf_moments: Option<Moments>,
     /// The Tikhonov step's result.
     pub deconvolved: Deconvolved,
+    /// The sharper and the smoother estimate beside it, where the network wants them.
+    pub companions: Option<(Deconvolved, Deconvolved)>,
     /// Time that cutting took on its core.
     pub cutting: Duration,
     /// Time that all of it took on its core.
@@ -73,11 +75,12 @@ pub struct Measured {
     pub flags: Flags,
 }
 
-/// Cuts, evaluates the PSF and deconvolves one source.
+/// Cuts, evaluates the PSF and deconvolves one source; `wants_companions`: with three strengths.
 pub fn prepare_object(
     field: &Field,
     gain: Option<f64>,
     index: usize,
+    wants_companions: bool,
     settings: &Settings,
     workspace: &mut Workspace,
 ) -> Result<Prepared, ObjectError> {
@@ -102,19 +105,19 @@ pub fn prepare_object(
     };
     let psf_moments = photometry::adaptive_moments(&psf, None, None, (middle, middle), &moments_start).ok();
     let source = field.detections.sources.get(index);
-    let deconvolved = workspace.tikhonov(
-        &TikhonovInput {
-            observed: &stamp.observed,
-            psf: &psf,
-            centre: stamp.centre,
-            sigma: stamp.sigma,
-            flux: source.map_or(f64::NAN, |s| s.flux),
-            half_light_radius: source.map_or(f64::NAN, |s| s.half_light_radius),
-        },
-        field.factor,
-        &settings.deconv,
-    )?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, cutting, preparing: began.elapsed() })
+    let input = TikhonovInput {
+        observed: &stamp.observed,
+        psf: &psf,
+        centre: stamp.centre,
+        sigma: stamp.sigma,
+        flux: source.map_or(f64::NAN, |s| s.flux),
+        half_light_radius: source.map_or(f64::NAN, |s| s.half_light_radius),
+    };
+    let deconvolved = workspace.tikhonov(&input, field.factor, &settings.deconv)?;
+    let companions = wants_companions
+        .then(|| workspace.companions(&input, field.factor, &settings.deconv, deconvolved.lambda))
+        .transpose()?;
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, companions, cutting, preparing: began.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
@@ -128,13 +131,21 @@ pub fn centred_psf(psf: &Plane, side: usize) -> Plane {
 }
 
 /// What a network is given of an object.
-pub fn network_input(prepared: &Prepared, factor: usize) -> NetworkInput {
+pub fn network_input(prepared: &Prepared, factor: usize, target_fwhm: f64) -> NetworkInput {
     let side = prepared.deconvolved.image.nrows();
     NetworkInput {
         tikhonov: prepared.deconvolved.image.clone(),
         psf: centred_psf(&prepared.psf, side),
         noise_sigma: prepared.deconvolved.noise_sigma,
         sky_sigma: prepared.stamp.sigma / (factor * factor) as f64,
+        psf_fwhm: prepared.psf_fwhm * factor as f64,
+        target_fwhm,
+        companions: prepared.companions.as_ref().map(|(sharper, smoother)| Companions {
+            sharper: sharper.image.clone(),
+            noise_sharper: sharper.noise_sigma,
+            smoother: smoother.image.clone(),
+            noise_smoother: smoother.noise_sigma,
+        }),
     }
 }
 

@@ -46,6 +46,8 @@ pub struct StampSettings {
     pub wrong_psf: f64,
     /// Standard deviation of the wrong PSF's relative width; its shear is off by half as much along each axis.
     pub wrong_psf_size: f64,
+    /// FWHMs of the target PSF to draw from, target pixels; empty: that of the deconvolution's settings.
+    pub target_fwhms: Vec<f64>,
 }
 
 impl Default for StampSettings {
@@ -65,6 +67,7 @@ impl Default for StampSettings {
             poisson: 0.3,
             wrong_psf: 0.5,
             wrong_psf_size: 0.015,
+            target_fwhms: Vec::new(),
         }
     }
 }
@@ -82,12 +85,22 @@ impl StampSettings {
 pub struct TrainingStamp {
     /// Input: the Tikhonov estimate.
     pub tikhonov: Plane,
+    /// The estimate with [`crate::deconv::STRENGTH_RATIO`] times less smoothing.
+    pub sharper: Plane,
+    /// The estimate with that much more smoothing.
+    pub smoother: Plane,
     /// The object alone as the target Gaussian sees it, centred on pixel (n/2, n/2).
     pub truth: Plane,
     /// The PSF that the Tikhonov step was given, on the target grid, centred on pixel (n/2, n/2), unit sum.
     pub psf: Plane,
     /// Noise in `tikhonov`, standard deviation per target pixel.
     pub noise_sigma: f64,
+    /// Noise in `sharper`.
+    pub noise_sharper: f64,
+    /// Noise in `smoother`.
+    pub noise_smoother: f64,
+    /// FWHM of the target Gaussian, target pixels.
+    pub target_fwhm: f64,
     /// Sky noise, standard deviation, in flux per target pixel (sigma / factor^2).
     pub sky_sigma: f64,
     /// FWHM of the true effective PSF, detector pixels.
@@ -116,6 +129,14 @@ pub fn training_stamp(
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index);
     let (n, factor) = (settings.size, settings.factor);
+    // a stream of its own: with one target the stamps are the same whether it is listed or not
+    let mut targets = ChaCha8Rng::seed_from_u64(seed ^ 0x7461_7267_6574);
+    targets.set_stream(index);
+    let drawn = match settings.target_fwhms.len() {
+        0 => deconv.target_fwhm,
+        count => settings.target_fwhms.get(targets.random_range(0..count)).copied().unwrap_or(deconv.target_fwhm),
+    };
+    let deconv = &DeconvSettings { target_fwhm: drawn, ..deconv.clone() };
     let target_fwhm = deconv.target_fwhm / factor as f64;
 
     let width = log_uniform(&mut rng, settings.psf_fwhm_min, settings.psf_fwhm_max);
@@ -200,12 +221,18 @@ pub fn training_stamp(
         half_light_radius: seen_radius,
     };
     let result = workspace.tikhonov(&input, factor, deconv)?;
+    let (sharper, smoother) = workspace.companions(&input, factor, deconv, result.lambda)?;
     let per_target_pixel = (factor * factor) as f64;
     Ok(TrainingStamp {
         tikhonov: result.image,
         truth,
         psf: psf_plane,
+        sharper: sharper.image,
+        smoother: smoother.image,
         noise_sigma: result.noise_sigma,
+        noise_sharper: sharper.noise_sigma,
+        noise_smoother: smoother.noise_sigma,
+        target_fwhm: drawn,
         sky_sigma: 1.0 / per_target_pixel,
         psf_fwhm: psf::fwhm(&kernel),
         snr: if kind == Kind::Blank { 0.0 } else { snr },

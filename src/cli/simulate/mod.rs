@@ -49,6 +49,14 @@ pub struct SimulateArgs {
     /// instead of 2-8)
     #[arg(long, value_name = "FACTOR", default_value_t = 1)]
     pub target_scale_factor: usize,
+
+    /// With --stamps: FWHMs of the target PSF to draw from, target pixels, comma-separated
+    #[arg(long, value_name = "PIXELS", value_delimiter = ',', requires = "stamps")]
+    pub target_fwhms: Vec<f64>,
+
+    /// With --stamps: least and largest FWHM of the PSF, detector pixels
+    #[arg(long, value_name = "LEAST,LARGEST", value_delimiter = ',', requires = "stamps")]
+    pub psf_fwhms: Vec<f64>,
 }
 
 /// Names of layouts on the command line.

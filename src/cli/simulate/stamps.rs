@@ -10,6 +10,7 @@ use super::{CliError, SimulateArgs, WORK, failed, make_folder, progress};
 use crate::archive::atomic::AtomicFile;
 use crate::archive::npy::NpyWriter;
 use crate::deconv::DeconvSettings;
+use crate::image::Plane;
 use crate::simulate::stamps::{StampSettings, TrainingStamp, training_stamp};
 
 /// Stamps drawn in one go, before they are written.
@@ -30,10 +31,25 @@ pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) ->
     }
     let factor = args.target_scale_factor;
     make_folder(args)?;
-    let settings = StampSettings::for_factor(size, factor);
+    let mut settings = StampSettings::for_factor(size, factor);
+    settings.target_fwhms.clone_from(&args.target_fwhms);
+    if let Some(wrong) = args.target_fwhms.iter().find(|t| !(0.5..=16.0).contains(*t)) {
+        return Err(CliError::Usage(format!("--target-fwhms {wrong}: FWHMs are 0.5 to 16 target pixels")));
+    }
+    if let [least, largest, ..] = args.psf_fwhms.as_slice() {
+        if args.psf_fwhms.len() != 2 || !(*least >= 1.0 && largest >= least && *largest <= 0.25 * size as f64) {
+            return Err(CliError::Usage(format!(
+                "--psf-fwhms {least},{largest}: LEAST,LARGEST with 1 <= LEAST <= LARGEST <= a quarter of the stamp's side"
+            )));
+        }
+        (settings.psf_fwhm_min, settings.psf_fwhm_max) = (*least, *largest);
+    }
     let shape = [count, size * factor, size * factor];
     let create = |name: &str| NpyWriter::create(&args.out.join(name), &shape).map_err(failed);
-    let (mut tikhonov, mut truth, mut psf) = (create("tikhonov.npy")?, create("truth.npy")?, create("psf.npy")?);
+    let mut writers = Vec::with_capacity(PLANES.len());
+    for (name, _) in PLANES {
+        writers.push(create(name)?);
+    }
     let mut table = String::from(TABLE_HEAD);
     let bar = progress(count, "stamps");
     let started = Instant::now();
@@ -48,17 +64,15 @@ pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) ->
             .collect();
         for (i, stamp) in (first..).zip(drawn) {
             let stamp = stamp.map_err(|e| CliError::Failed(format!("stamp {i} of seed {}: {e}", args.seed)))?;
-            for (writer, plane) in
-                [(&mut tikhonov, &stamp.tikhonov), (&mut truth, &stamp.truth), (&mut psf, &stamp.psf)]
-            {
-                writer.append(plane.as_slice().unwrap_or_default()).map_err(failed)?;
+            for (writer, (_, plane)) in writers.iter_mut().zip(PLANES) {
+                writer.append(plane(&stamp).as_slice().unwrap_or_default()).map_err(failed)?;
             }
             table_row(&mut table, &stamp, args.seed, i);
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    for writer in [tikhonov, truth, psf] {
+    for writer in writers {
         writer.finish().map_err(failed)?;
     }
     write_text(&args.out.join("table.csv"), &table)?;
@@ -78,14 +92,26 @@ fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
     file.commit().map_err(failed)
 }
 
+/// A plane of a stamp.
+type PlaneOf = fn(&TrainingStamp) -> &Plane;
+
+/// The files, one plane of every stamp each.
+const PLANES: [(&str, PlaneOf); 5] = [
+    ("tikhonov.npy", |s| &s.tikhonov),
+    ("sharper.npy", |s| &s.sharper),
+    ("smoother.npy", |s| &s.smoother),
+    ("truth.npy", |s| &s.truth),
+    ("psf.npy", |s| &s.psf),
+];
+
 /// Columns of table.csv; see [`TrainingStamp`] for units.
-const TABLE_HEAD: &str = "index,noise_sigma,sky_sigma,psf_fwhm,snr,flux,half_light_radius,kind,lambda,seed\n";
+const TABLE_HEAD: &str = "index,noise_sigma,sky_sigma,psf_fwhm,snr,flux,half_light_radius,kind,lambda,seed,noise_sharper,noise_smoother,target_fwhm\n";
 
 fn table_row(table: &mut String, s: &TrainingStamp, seed: u64, index: usize) {
     // writing to a String cannot fail
     let _ = writeln!(
         table,
-        "{index},{},{},{:.4},{:.4},{:.4},{:.4},{},{:.6e},{seed}",
+        "{index},{},{},{:.4},{:.4},{:.4},{:.4},{},{:.6e},{seed},{},{},{}",
         s.noise_sigma,
         s.sky_sigma,
         s.psf_fwhm,
@@ -93,6 +119,9 @@ fn table_row(table: &mut String, s: &TrainingStamp, seed: u64, index: usize) {
         s.flux,
         s.half_light_radius,
         s.kind.name(),
-        s.lambda
+        s.lambda,
+        s.noise_sharper,
+        s.noise_smoother,
+        s.target_fwhm
     );
 }
