@@ -144,9 +144,16 @@ write("border_not_in_card", *valid, *plain, "smooths by [1 2 1]/4; the card says
 
 write("fixed_batch", *smooth(), [tensor("image", [1, 1, "rows", "columns"])], [tensor("restored", [1, 1, "rows", "columns"])],
       "exported without a dynamic batch")
-# The batch is dynamic in the declared shapes and baked into a Reshape.
-nodes = [helper.make_node("Reshape", ["image", "flat"], ["columns"]), helper.make_node("Reshape", ["columns", "back"], ["restored"])]
-constants = [numpy_helper.from_array(np.array([1, -1]), "flat"), numpy_helper.from_array(np.array([1, 1, 64, 64]), "back")]
+# The batch is dynamic in the declared shapes and baked into a Reshape, whose shape comes from the data (0 x sum + constant) so that
+# no shape inference sees it.
+nodes = [
+    helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0),
+    helper.make_node("Mul", ["sum", "nought"], ["zero"]),
+    helper.make_node("Cast", ["zero"], ["whole"], to=TensorProto.INT64),
+    helper.make_node("Add", ["back", "whole"], ["shape"]),
+    helper.make_node("Reshape", ["image", "shape"], ["restored"]),
+]
+constants = [numpy_helper.from_array(np.array(0, np.float32), "nought"), numpy_helper.from_array(np.array([1, 1, 64, 64]), "back")]
 write("baked_batch", nodes, constants, [tensor("image", ["batch", 1, 64, 64])], [tensor("restored", ["batch", 1, 64, 64])],
       "a Reshape that knows one batch alone", side="64")
 
