@@ -27,7 +27,7 @@ class Tutorial(unittest.TestCase):
         block = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
         self.assertLess(len(block.strip().splitlines()), 40)
         with tempfile.TemporaryDirectory() as folder:
-            env = os.environ | {"ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str(ROOT / "runtime"))}
+            env = os.environ | {"ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str(ROOT / "runtime/libonnxruntime.so"))}
 
             def run(*command):
                 done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)

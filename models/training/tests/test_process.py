@@ -26,7 +26,7 @@ class Process(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             standin.write(root / "data", 32, 64, 5)
-            env = os.environ | {"ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str(ROOT / "runtime"))}
+            env = os.environ | {"ORT_DYLIB_PATH": os.environ.get("ORT_DYLIB_PATH", str(ROOT / "runtime/libonnxruntime.so"))}
 
             def run(*command, expect=(0,)):
                 done = subprocess.run([program, *command], cwd=root, env=env, capture_output=True, text=True)
