@@ -241,6 +241,45 @@ fn check_passes_a_sound_network_and_names_the_fault_of_others() {
         assert!(!report.passed(), "{name}");
         assert!(findings(&report, what).contains(&Verdict::Fail), "{name}: {report:#?}");
     }
+    for (name, what, remedies) in [
+        ("wrong_channels", "graph", ["2 channels", "[[inputs]]"]),
+        ("unknown_plane", "card", ["tikhonow", "inverse-psf-smoothed"]),
+        ("fixed_batch", "graph", ["fixed at 1", "dynamic_axes"]),
+        ("baked_batch", "batches", ["one stamp alone runs", "shape.batches = [1]"]),
+        ("border_not_in_card", "batches", ["loses 1 pixels", "shape.border = 1"]),
+        ("always_nan", "batches", ["NaN", "division"]),
+        ("opset_22", "opset", ["opset 22", "opset 7 to 21"]),
+    ] {
+        let report = look(name);
+        let failed = |f: &&stillair::network::Finding| f.what == what && f.verdict == Verdict::Fail;
+        let said = report.findings.iter().find(failed).map_or("", |f| f.detail.as_str());
+        assert!(remedies.iter().all(|remedy| said.contains(remedy)), "{name}: {report:#?}");
+    }
+}
+
+#[test]
+fn a_border_is_filled_with_sky() {
+    let Some(runtime) = runtime() else { return };
+    let mut network = load("border", &runtime).unwrap();
+    let inputs: Vec<NetworkInput> = (0..5).map(|i| input(24, i, 30.0)).collect();
+    for (output, input) in network.run(&inputs).unwrap().iter().zip(&inputs) {
+        // A valid convolution of what zeros surround is one padded with zeros.
+        assert!(largest_difference(output.as_ref().unwrap(), &smoothed(&input.tikhonov)) < 3e-4);
+    }
+}
+
+/// Against numpy (tests/golden/network/make_networks.py): the filters, the scale and the order of the planes.
+#[test]
+fn planes_made_of_the_observed_image_are_those_of_numpy() {
+    let Some(runtime) = runtime() else { return };
+    let report = check(&golden("network/observed_planes"), &runtime, &settings());
+    assert_eq!(findings(&report, "example"), [Verdict::Pass], "{report:#?}");
+    let mut network = load("observed_planes", &runtime).unwrap();
+    let without = NetworkInput { observed: None, ..input(32, 1, 3.0) };
+    assert!(matches!(network.run(&[without]).unwrap().remove(0), Err(ObjectError::Input(_))));
+    let other_side = NetworkInput { observed: Some(Array2::zeros((16, 16))), ..input(32, 1, 3.0) };
+    let error = network.run(&[other_side]).unwrap().remove(0);
+    assert!(matches!(error, Err(ObjectError::Shape { plane: "observed", .. })));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod classical;
 mod edges;
+mod observed;
 pub mod starlet;
 mod strength;
 pub mod tikhonov;
@@ -16,6 +17,7 @@ use crate::image::Plane;
 
 pub use classical::{richardson_lucy, wiener};
 pub use edges::cosine_taper;
+pub use observed::observed_on_target;
 pub use tikhonov::{Deconvolver, TikhonovInput, Workspace, forward_model, tikhonov};
 
 /// What goes wrong in a deconvolution.

@@ -20,6 +20,14 @@ pub enum PlaneKind {
     TikhonovSharper,
     /// Tikhonov estimate with that much more smoothing, divided by the scale.
     TikhonovSmoother,
+    /// The observed image on the target grid, flux per target pixel, divided by the scale.
+    Observed,
+    /// The observed image correlated with the PSF, divided by the scale.
+    PsfCorrelated,
+    /// The observed image filtered with the inverse PSF, bounded where the PSF lets little through, divided by the scale.
+    InversePsf,
+    /// That, smoothed with a round Gaussian of standard deviation 5 target pixels.
+    InversePsfSmoothed,
 }
 
 /// A number per object that a network can be given as an input of its own.
@@ -89,12 +97,19 @@ pub struct ShapeCard {
     /// Where dynamic: sides must be multiples of this.
     #[serde(default = "one")]
     pub multiple: usize,
+    /// Further pixels of input on every side of the output, for valid convolutions; filled with 0, the sky.
+    #[serde(default, skip_serializing_if = "none")]
+    pub border: usize,
     /// Batch sizes, smallest first; batches are filled up with blank stamps to one of these.
     pub batches: Vec<usize>,
 }
 
 fn one() -> usize {
     1
+}
+
+fn none(border: &usize) -> bool {
+    *border == 0
 }
 
 /// How the scale of a stamp follows from what is known without the truth. Images are divided by it on the way in and the output is multiplied by it.
@@ -114,6 +129,11 @@ pub enum Normalisation {
     /// Largest pixel of the Tikhonov estimate, at least `floor_sigmas` times its noise per pixel.
     Maximum {
         /// Least scale in units of the noise per pixel of the Tikhonov estimate.
+        floor_sigmas: f64,
+    },
+    /// Largest pixel of the observed image on the target grid, at least `floor_sigmas` times the noise of the observed sky.
+    ObservedMaximum {
+        /// Least scale in units of the noise per pixel of the observed sky.
         floor_sigmas: f64,
     },
     /// The noise per pixel of the Tikhonov estimate.
@@ -313,7 +333,7 @@ impl Card {
                 side == 0 || side % 2 != 0 || smooth % 2 != 1 || !(floor_sigmas.is_finite() && floor_sigmas >= 0.0),
                 "normalisation: box must be even and positive, smooth odd, floor_sigmas not negative",
             ),
-            Normalisation::Maximum { floor_sigmas } => say(
+            Normalisation::Maximum { floor_sigmas } | Normalisation::ObservedMaximum { floor_sigmas } => say(
                 !(floor_sigmas.is_finite() && floor_sigmas >= 0.0),
                 "normalisation: floor_sigmas must not be negative",
             ),
@@ -328,6 +348,24 @@ impl Card {
         self.inputs
             .iter()
             .any(|i| i.planes.iter().any(|p| PLANES.contains(p)) || i.scalar.is_some_and(|s| SCALARS.contains(&s)))
+    }
+
+    /// Whether the network is given the observed image, or something made of it.
+    pub fn wants_observed(&self) -> bool {
+        matches!(self.normalisation, Normalisation::ObservedMaximum { .. })
+            || self.has_plane(|p| p == PlaneKind::Observed)
+            || self.wants_filtered()
+    }
+
+    /// Whether the network is given the observed image filtered with the PSF or its inverse.
+    pub fn wants_filtered(&self) -> bool {
+        self.has_plane(|p| {
+            matches!(p, PlaneKind::PsfCorrelated | PlaneKind::InversePsf | PlaneKind::InversePsfSmoothed)
+        })
+    }
+
+    fn has_plane(&self, is: impl Fn(PlaneKind) -> bool) -> bool {
+        self.inputs.iter().any(|input| input.planes.iter().any(|&plane| is(plane)))
     }
 
     /// Whether the network takes stamps of this side, target pixels.

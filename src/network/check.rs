@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::card::{Card, Normalisation, Side};
-use super::error::NetworkError;
+use super::error::{NetworkError, ObjectError};
 use super::runtime::Runtime;
 use super::session::{Network, open, read_model, verify_hash};
 use super::settings::NetworkSettings;
@@ -149,7 +149,7 @@ pub fn check(folder: &Path, runtime: &Runtime, settings: &NetworkSettings) -> Re
         None => report.add(
             "example",
             Verdict::Warn,
-            format!("none stored: put tikhonov.npy, noise_sigma.npy, sky_sigma.npy, expected.npy (and psf.npy if the network takes it) into {}", folder.join("example").display()),
+            format!("none stored: put tikhonov.npy, noise_sigma.npy, sky_sigma.npy, expected.npy (and psf.npy, observed.npy if the network takes them) into {}", folder.join("example").display()),
         ),
     }
     report
@@ -190,11 +190,14 @@ fn trial_input(side: usize, flux: f64, i: usize) -> NetworkInput {
         })
     };
     let mut tikhonov = gaussian(2.0).mapv(|v| v * flux as f32);
-    for (k, pixel) in tikhonov.iter_mut().enumerate() {
+    let mut observed = gaussian(4.0).mapv(|v| v * flux as f32);
+    for (k, (pixel, seen)) in tikhonov.iter_mut().zip(&mut observed).enumerate() {
         // A hash as noise: even, of unit variance, the same everywhere.
         let mixed = (k as u32).wrapping_mul(2_654_435_761) ^ (i as u32).wrapping_mul(2_246_822_519);
         let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(739_982_445);
-        *pixel += (f64::from(mixed ^ (mixed >> 12)) / f64::from(u32::MAX) - 0.5) as f32 * 12_f32.sqrt();
+        let noise = (f64::from(mixed ^ (mixed >> 12)) / f64::from(u32::MAX) - 0.5) as f32 * 12_f32.sqrt();
+        *pixel += noise;
+        *seen += noise;
     }
     // Half of the noise each way is near what the strengths on either side give.
     let blurred = |share: f32| {
@@ -211,6 +214,7 @@ fn trial_input(side: usize, flux: f64, i: usize) -> NetworkInput {
         psf_fwhm: 4.0,
         target_fwhm: 2.0,
         companions: Some(companions),
+        observed: Some(observed),
         tikhonov,
     }
 }
@@ -220,13 +224,21 @@ fn batches(network: &mut Network, side: usize) -> Result<String, String> {
     let sizes = network.batches(side);
     let largest = sizes.last().copied().unwrap_or(1);
     let inputs: Vec<NetworkInput> = (0..largest + 1).map(|i| trial_input(side, 300.0, i)).collect();
-    let together = network.run(&inputs).map_err(|error| error.to_string())?;
+    let together = match network.run(&inputs) {
+        Ok(together) => together,
+        Err(error) if sizes.first() == Some(&1) && largest > 1 && network.run(&inputs[..1]).is_ok() => {
+            return Err(format!(
+                "side {side}: {error}; one stamp alone runs, so that a batch is baked into the graph (a Reshape or Expand with a constant): export with a dynamic batch, or set shape.batches = [1]"
+            ));
+        }
+        Err(error) => return Err(format!("side {side}: {error}")),
+    };
     let mut worst = 0.0_f64;
     for (i, input) in inputs.iter().enumerate().take(3) {
         let alone = network.run(std::slice::from_ref(input)).map_err(|error| error.to_string())?;
         match (together.get(i), alone.first()) {
             (Some(Ok(a)), Some(Ok(b))) => worst = worst.max(difference(a, b)),
-            (Some(Err(error)), _) | (_, Some(Err(error))) => return Err(error.to_string()),
+            (Some(Err(error)), _) | (_, Some(Err(error))) => return Err(explained(error)),
             _ => return Err("an object got no answer".into()),
         }
     }
@@ -239,13 +251,23 @@ fn batches(network: &mut Network, side: usize) -> Result<String, String> {
     Ok(format!("side {side}: batches {sizes:?} run; an object alone and in company differ by {worst:.1e} noise sigmas"))
 }
 
+/// An object's error with what to do about it.
+fn explained(error: &ObjectError) -> String {
+    match error {
+        ObjectError::NotFinite(_) => format!(
+            "{error}, of a finite input: look for a division by something that can be 0, a root or logarithm of something negative, an overflow of half precision, or weights that are NaN already (a diverged training)"
+        ),
+        other => other.to_string(),
+    }
+}
+
 fn difference(a: &Plane, b: &Plane) -> f64 {
     a.iter().zip(b).fold(0.0, |worst, (&x, &y)| f64::max(worst, f64::from((x - y).abs())))
 }
 
 fn one(network: &mut Network, input: &NetworkInput) -> Result<Plane, String> {
     let outputs = network.run(std::slice::from_ref(input)).map_err(|error| error.to_string())?;
-    outputs.into_iter().next().ok_or("no answer")?.map_err(|error| error.to_string())
+    outputs.into_iter().next().ok_or("no answer")?.map_err(|error| explained(&error))
 }
 
 /// Nothing goes in, nothing like a source comes out.
@@ -255,6 +277,9 @@ fn blank(network: &mut Network, side: usize) -> Result<String, String> {
     if let Some(companions) = &mut empty.companions {
         companions.sharper.fill(0.0);
         companions.smoother.fill(0.0);
+    }
+    if let Some(observed) = &mut empty.observed {
+        observed.fill(0.0);
     }
     let from_zero = one(network, &empty)?;
     let from_noise = one(network, &trial_input(side, 0.0, 1))?;
@@ -324,6 +349,10 @@ fn example_in(network: &mut Network, folder: &Path) -> Result<String, String> {
     let psf = optional("psf.npy")?;
     let (sharper, smoother) = (optional("sharper.npy")?, optional("smoother.npy")?);
     let numbers = optional("numbers.npy")?;
+    let observed = optional("observed.npy")?;
+    if network.card().wants_observed() && observed.is_none() {
+        return Err("observed.npy is missing: this network takes it".into());
+    }
     if network.card().wants_companions() && (sharper.is_none() || smoother.is_none() || numbers.is_none()) {
         return Err("sharper.npy, smoother.npy or numbers.npy is missing: this network takes them".into());
     }
@@ -355,7 +384,17 @@ fn example_in(network: &mut Network, folder: &Path) -> Result<String, String> {
         };
         let (psf_fwhm, target_fwhm) = (number(2), number(3));
         let tikhonov = plane(&tikhonov, i)?;
-        inputs.push(NetworkInput { tikhonov, psf, noise_sigma, sky_sigma, psf_fwhm, target_fwhm, companions });
+        let observed = observed.as_ref().map(|array| plane(array, i)).transpose()?;
+        inputs.push(NetworkInput {
+            tikhonov,
+            psf,
+            noise_sigma,
+            sky_sigma,
+            psf_fwhm,
+            target_fwhm,
+            companions,
+            observed,
+        });
     }
     let outputs = network.run(&inputs).map_err(|error| error.to_string())?;
     let mut worst = 0.0_f64;

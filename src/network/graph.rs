@@ -35,7 +35,7 @@ pub(super) fn differences(path: &Path, card: &Card, session: &Session) -> Vec<Ne
     }
     match session.outputs().iter().find(|outlet| outlet.name() == card.output.name) {
         Some(outlet) => {
-            let dims = [batch(card), Want::Exactly(1), side(card), side(card)];
+            let dims = [batch(card), Want::Exactly(1), side(card, 0), side(card, 0)];
             outlet_fits(outlet, &format!("output {}", card.output.name), &[dims.to_vec()], &mut say);
         }
         None => say(format!("output {}", card.output.name), "to be there".into(), names(session.outputs()), NAMES),
@@ -68,9 +68,9 @@ fn batch(card: &Card) -> Want {
     }
 }
 
-fn side(card: &Card) -> Want {
+fn side(card: &Card, border: usize) -> Want {
     match card.shape.side {
-        Side::Fixed(n) => Want::Exactly(n),
+        Side::Fixed(n) => Want::Exactly(n + 2 * border),
         Side::Dynamic(_) => Want::Any,
     }
 }
@@ -80,7 +80,8 @@ fn input_dims(card: &Card, input: &InputCard) -> Vec<Vec<Want>> {
     if input.planes.is_empty() {
         vec![vec![batch(card)], vec![batch(card), Want::Exactly(1)]]
     } else {
-        vec![vec![batch(card), Want::Exactly(input.planes.len()), side(card), side(card)]]
+        let wide = side(card, card.shape.border);
+        vec![vec![batch(card), Want::Exactly(input.planes.len()), wide, wide]]
     }
 }
 
@@ -111,8 +112,28 @@ fn outlet_fits(outlet: &Outlet, what: &str, shapes: &[Vec<Want>], say: &mut impl
             format!("shape of {what}"),
             shapes.iter().map(|dims| show(dims)).collect::<Vec<_>>().join(" or "),
             format!("({})", have.join(", ")),
-            "export with these axes (dynamic_axes), or change shape.side, shape.batches or the planes in the card",
+            &shape_remedy(shapes, shape),
         );
+    }
+}
+
+/// What to do about a shape that does not fit, by the first axis that is wrong.
+fn shape_remedy(shapes: &[Vec<Want>], have: &[i64]) -> String {
+    let Some(wanted) = shapes.iter().find(|dims| dims.len() == have.len()) else {
+        return "export with as many axes: images are (batch, plane, row, column), numbers (batch) or (batch, 1)".into();
+    };
+    let wrong = wanted.iter().zip(have).position(|(want, &have)| match want {
+        Want::Any => have != -1,
+        Want::Exactly(n) => have != -1 && usize::try_from(have) != Ok(*n),
+    });
+    match (wrong, have) {
+        (Some(0), &[batch, ..]) => format!(
+            "the batch is fixed at {batch}: export with a dynamic batch (dynamic_axes={{name: {{0: \"batch\"}}}}), or set shape.batches = [{batch}]"
+        ),
+        (Some(1), &[_, planes, ..]) if have.len() == 4 => format!(
+            "the graph has {planes} channels: list as many planes in [[inputs]], in the order of the channels, or export with as many channels as the card names planes"
+        ),
+        _ => "export with these axes (dynamic_axes), or change shape.side, shape.border or shape.batches in the card".into(),
     }
 }
 

@@ -10,6 +10,7 @@ mod graph;
 mod normalise;
 mod npy;
 mod onnx_header;
+mod planes;
 mod runtime;
 mod session;
 mod settings;
@@ -43,6 +44,8 @@ pub struct NetworkInput {
     pub target_fwhm: f64,
     /// The estimates on either side of `tikhonov`, for networks that ask for them.
     pub companions: Option<Companions>,
+    /// The observed image on the target grid, flux per target pixel, for networks that ask for it.
+    pub observed: Option<Plane>,
 }
 
 /// Tikhonov estimates of the same stamp with [`crate::deconv::STRENGTH_RATIO`] times less and more smoothing.

@@ -16,6 +16,11 @@ pub(super) fn scale(rule: Normalisation, input: &NetworkInput) -> Option<f64> {
             let maximum = input.tikhonov.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(f64::from(x)));
             maximum.max(floor_sigmas * input.noise_sigma)
         }
+        Normalisation::ObservedMaximum { floor_sigmas } => {
+            let observed = input.observed.as_ref()?;
+            let maximum = observed.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(f64::from(x)));
+            maximum.max(floor_sigmas * input.sky_sigma)
+        }
         Normalisation::NoiseSigma => input.noise_sigma,
         Normalisation::None => 1.0,
     };

@@ -13,6 +13,7 @@ use super::card::{Card, PlaneKind, ScalarKind};
 use super::error::{NetworkError, ObjectError};
 use super::runtime::Runtime;
 use super::settings::{Device, NetworkSettings};
+use super::planes::{Filtered, filtered};
 use super::{Companions, NetworkInput, graph, normalise, onnx_header};
 use crate::image::Plane;
 
@@ -107,6 +108,7 @@ impl Network {
                     smoother: Plane::zeros((side, side)),
                     noise_smoother: 1.0,
                 }),
+                observed: Some(Plane::zeros((side, side))),
             };
             let objects: Vec<(&NetworkInput, f64)> = (0..batch).map(|_| (&blank, 1.0)).collect();
             self.run_batch(&objects, batch, side)?;
@@ -154,12 +156,13 @@ impl Network {
 
     /// The scale of an object that can be run.
     fn admit(&self, input: &NetworkInput) -> Result<f64, ObjectError> {
-        let wanted = |kind: PlaneKind| self.card.inputs.iter().any(|i| i.planes.contains(&kind));
+        let wants_psf =
+            self.card.wants_filtered() || self.card.inputs.iter().any(|i| i.planes.contains(&PlaneKind::Psf));
         let (ny, nx) = input.tikhonov.dim();
         if ny != nx || !self.card.takes_side(ny) {
             return Err(ObjectError::Shape { plane: "tikhonov", ny, nx, expected: self.card.sides() });
         }
-        if wanted(PlaneKind::Psf) && input.psf.dim() != (ny, nx) {
+        if wants_psf && input.psf.dim() != (ny, nx) {
             let (py, px) = input.psf.dim();
             let expected = format!("({ny}, {nx}) as the Tikhonov plane");
             return Err(ObjectError::Shape { plane: "psf", ny: py, nx: px, expected });
@@ -167,7 +170,7 @@ impl Network {
         if input.tikhonov.iter().any(|v| !v.is_finite()) {
             return Err(ObjectError::Input("the Tikhonov plane holds NaN or infinities"));
         }
-        if wanted(PlaneKind::Psf) && input.psf.iter().any(|v| !v.is_finite()) {
+        if wants_psf && input.psf.iter().any(|v| !v.is_finite()) {
             return Err(ObjectError::Input("the PSF plane holds NaN or infinities"));
         }
         if !(input.noise_sigma.is_finite() && input.sky_sigma.is_finite()) {
@@ -188,6 +191,19 @@ impl Network {
                 }
             }
         }
+        if self.card.wants_observed() {
+            let Some(observed) = &input.observed else {
+                return Err(ObjectError::Input("the observed plane is missing"));
+            };
+            if observed.dim() != (ny, nx) {
+                let (py, px) = observed.dim();
+                let expected = format!("({ny}, {nx}) as the Tikhonov plane");
+                return Err(ObjectError::Shape { plane: "observed", ny: py, nx: px, expected });
+            }
+            if observed.iter().any(|v| !v.is_finite()) {
+                return Err(ObjectError::Input("the observed plane holds NaN or infinities"));
+            }
+        }
         let scalars = self.card.inputs.iter().filter_map(|i| i.scalar);
         if scalars.map(|kind| scalar(kind, input, 1.0)).any(|value| !value.is_finite()) {
             return Err(ObjectError::Input("a number that the network takes is NaN or infinite"));
@@ -206,6 +222,17 @@ impl Network {
         let name = self.card.name.clone();
         let fail = |reason: String| NetworkError::Run { network: name.clone(), batch, side, reason };
         let pixels = side * side;
+        let border = self.card.shape.border;
+        let wide = side + 2 * border;
+        let of_psf: Vec<Option<Filtered>> = objects
+            .iter()
+            .map(|(object, _)| match &object.observed {
+                Some(observed) if self.card.wants_filtered() => {
+                    filtered(observed, &object.psf).map(Some).map_err(|error| fail(error.to_string()))
+                }
+                _ => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
         let buffers: Vec<(&str, Vec<usize>, Vec<f32>)> = self
             .card
             .inputs
@@ -220,14 +247,16 @@ impl Network {
                 }
                 None => {
                     let channels = input.planes.len();
-                    let mut values = Vec::with_capacity(batch * channels * pixels);
-                    for (object, scale) in objects {
+                    let mut values = Vec::with_capacity(batch * channels * wide * wide);
+                    for ((object, scale), made) in objects.iter().zip(&of_psf) {
                         for plane in &input.planes {
-                            push_plane(&mut values, *plane, object, *scale, pixels);
+                            let start = values.len();
+                            push_plane(&mut values, *plane, object, made.as_ref(), *scale, pixels);
+                            widen(&mut values, start, side, border);
                         }
                     }
-                    values.resize(batch * channels * pixels, 0.0);
-                    (input.name.as_str(), vec![batch, channels, side, side], values)
+                    values.resize(batch * channels * wide * wide, 0.0);
+                    (input.name.as_str(), vec![batch, channels, wide, wide], values)
                 }
             })
             .collect();
@@ -241,7 +270,10 @@ impl Network {
         let output = outputs.get(&self.card.output.name).ok_or_else(|| fail("its output is missing".into()))?;
         let (shape, data) = output.try_extract_tensor::<f32>().map_err(|error| fail(error.to_string()))?;
         if data.len() != batch * pixels {
-            return Err(fail(format!("output of shape {shape:?}, expected ({batch}, 1, {side}, {side})")));
+            return Err(fail(format!(
+                "output of shape {shape:?}, expected ({batch}, 1, {side}, {side}){}",
+                border_hint(shape, wide)
+            )));
         }
         Ok(objects
             .iter()
@@ -288,7 +320,43 @@ fn scalar(kind: ScalarKind, object: &NetworkInput, scale: f64) -> f32 {
     value as f32
 }
 
-fn push_plane(values: &mut Vec<f32>, kind: PlaneKind, object: &NetworkInput, scale: f64, pixels: usize) {
+/// What the card must say where an output is smaller than the input by as many pixels on every side.
+fn border_hint(shape: &[i64], wide: usize) -> String {
+    match shape {
+        &[_, _, rows, columns] if rows == columns => match usize::try_from(rows) {
+            Ok(rows) if rows < wide && (wide - rows).is_multiple_of(2) => {
+                format!(": it loses {0} pixels on every side; set shape.border = {0} in the card", (wide - rows) / 2)
+            }
+            _ => String::new(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// Puts `border` zeros on every side of the plane that begins at `start`.
+fn widen(values: &mut Vec<f32>, start: usize, side: usize, border: usize) {
+    if border == 0 || side == 0 {
+        return;
+    }
+    let wide = side + 2 * border;
+    let plane = values.split_off(start);
+    values.resize(start + border * wide, 0.0);
+    for row in plane.chunks_exact(side) {
+        values.resize(values.len() + border, 0.0);
+        values.extend_from_slice(row);
+        values.resize(values.len() + border, 0.0);
+    }
+    values.resize(start + wide * wide, 0.0);
+}
+
+fn push_plane(
+    values: &mut Vec<f32>,
+    kind: PlaneKind,
+    object: &NetworkInput,
+    made: Option<&Filtered>,
+    scale: f64,
+    pixels: usize,
+) {
     let mut scaled = |plane: Option<&Plane>| match plane {
         Some(plane) => values.extend(plane.iter().map(|&v| (f64::from(v) / scale) as f32)),
         None => values.extend(std::iter::repeat_n(0.0, pixels)),
@@ -297,6 +365,10 @@ fn push_plane(values: &mut Vec<f32>, kind: PlaneKind, object: &NetworkInput, sca
         PlaneKind::Tikhonov => scaled(Some(&object.tikhonov)),
         PlaneKind::TikhonovSharper => scaled(object.companions.as_ref().map(|c| &c.sharper)),
         PlaneKind::TikhonovSmoother => scaled(object.companions.as_ref().map(|c| &c.smoother)),
+        PlaneKind::Observed => scaled(object.observed.as_ref()),
+        PlaneKind::PsfCorrelated => scaled(made.map(|m| &m.correlated)),
+        PlaneKind::InversePsf => scaled(made.map(|m| &m.inverse)),
+        PlaneKind::InversePsfSmoothed => scaled(made.map(|m| &m.smoothed)),
         PlaneKind::Psf => values.extend(object.psf.iter()),
         PlaneKind::NoiseSigma => {
             values.extend(std::iter::repeat_n((object.noise_sigma / scale) as f32, pixels));
@@ -410,7 +482,16 @@ fn commit(path: &Path, bytes: &[u8], mut builder: SessionBuilder) -> Result<Sess
 
 #[cfg(test)]
 mod tests {
-    use super::batch_for;
+    use super::{batch_for, widen};
+
+    #[test]
+    fn a_border_is_zeros_all_round() {
+        let mut values = vec![9.0, 1.0, 2.0, 3.0, 4.0];
+        widen(&mut values, 1, 2, 1);
+        let plane = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(values[0], 9.0);
+        assert_eq!(values[1..], plane);
+    }
 
     #[test]
     fn batches_are_filled_or_filled_up() {

@@ -50,6 +50,7 @@ pub fn deconvolve(
 ) -> Result<Catalog, Failure> {
     let context = RowContext::new(&header, inference.map(Inference::identity));
     let wants_companions = inference.is_some_and(|i| i.card().wants_companions());
+    let wants_observed = inference.is_some_and(|i| i.card().wants_observed());
     let mut rows = Vec::with_capacity(field.detections.sources.len());
     let sources: Vec<usize> = (0..field.detections.sources.len()).collect();
     for chunk in sources.chunks(CHUNK) {
@@ -60,7 +61,7 @@ pub fn deconvolve(
             .par_iter()
             .map(|&index| {
                 WORKSPACE.with_borrow_mut(|work| {
-                    prepare_object(field, exposure.gain, index, wants_companions, settings, work)
+                    prepare_object(field, exposure.gain, index, wants_companions, wants_observed, settings, work)
                 })
             })
             .collect();

@@ -143,6 +143,7 @@ impl Inference {
         let companions =
             Companions { sharper: star.clone(), noise_sharper: 1.0, smoother: star.clone(), noise_smoother: 1.0 };
         let input = NetworkInput {
+            observed: Some(star.clone()),
             tikhonov: star,
             psf,
             noise_sigma: 1.0,

@@ -6,7 +6,7 @@ use ndarray::{Array2, s};
 
 use super::Field;
 use crate::catalog::Flags;
-use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace};
+use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace, observed_on_target};
 use crate::image::Plane;
 use crate::network::{Companions, NetworkInput};
 use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings};
@@ -46,6 +46,8 @@ pub struct Prepared {
     pub deconvolved: Deconvolved,
     /// The sharper and the smoother estimate beside it, where the network wants them.
     pub companions: Option<(Deconvolved, Deconvolved)>,
+    /// The observed image on the target grid, where the network wants it.
+    pub observed: Option<Plane>,
     /// Time that cutting took on its core.
     pub cutting: Duration,
     /// Time that all of it took on its core.
@@ -81,6 +83,7 @@ pub fn prepare_object(
     gain: Option<f64>,
     index: usize,
     wants_companions: bool,
+    wants_observed: bool,
     settings: &Settings,
     workspace: &mut Workspace,
 ) -> Result<Prepared, ObjectError> {
@@ -117,7 +120,10 @@ pub fn prepare_object(
     let companions = wants_companions
         .then(|| workspace.companions(&input, field.factor, &settings.deconv, deconvolved.lambda))
         .transpose()?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, companions, cutting, preparing: began.elapsed() })
+    let observed = wants_observed
+        .then(|| observed_on_target(&stamp.observed, stamp.centre, field.factor, settings.deconv.taper))
+        .transpose()?;
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, companions, observed, cutting, preparing: began.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
@@ -146,6 +152,7 @@ pub fn network_input(prepared: &Prepared, factor: usize, target_fwhm: f64) -> Ne
             smoother: smoother.image.clone(),
             noise_smoother: smoother.noise_sigma,
         }),
+        observed: prepared.observed.clone(),
     }
 }
 

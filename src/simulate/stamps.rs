@@ -9,7 +9,7 @@ use super::psf::{self, normalise, target_spectrum};
 use super::scene::{Component, Scene};
 use super::sersic;
 use super::table::Shear;
-use crate::deconv::{DeconvError, DeconvSettings, TikhonovInput, Workspace};
+use crate::deconv::{DeconvError, DeconvSettings, TikhonovInput, Workspace, observed_on_target};
 use crate::image::Plane;
 use ndarray::s;
 
@@ -89,6 +89,8 @@ pub struct TrainingStamp {
     pub sharper: Plane,
     /// The estimate with that much more smoothing.
     pub smoother: Plane,
+    /// The observed image on the target grid, flux per target pixel, the object on pixel (n/2, n/2).
+    pub observed: Plane,
     /// The object alone as the target Gaussian sees it, centred on pixel (n/2, n/2).
     pub truth: Plane,
     /// The PSF that the Tikhonov step was given, on the target grid, centred on pixel (n/2, n/2), unit sum.
@@ -229,6 +231,7 @@ pub fn training_stamp(
         psf: psf_plane,
         sharper: sharper.image,
         smoother: smoother.image,
+        observed: observed_on_target(&observed, centre, factor, deconv.taper)?,
         noise_sigma: result.noise_sigma,
         noise_sharper: sharper.noise_sigma,
         noise_smoother: smoother.noise_sigma,

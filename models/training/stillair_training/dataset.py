@@ -2,7 +2,8 @@
 
 tikhonov.npy (N, n, n) f32   Tikhonov estimate on the target grid, flux per target pixel
 truth.npy    (N, n, n) f32   the sky as seen with the target Gaussian, flux per target pixel
-psf.npy      (N, n, n) f32   effective PSF, unit sum, centred on n/2 (not needed by XDense)
+psf.npy      (N, n, n) f32   effective PSF, unit sum, centred on n/2
+observed.npy (N, n, n) f32   the observed image on the target grid (not needed where a network is given the Tikhonov image alone)
 table.csv                    one row per stamp: noise_sigma, sky_sigma, psf_fwhm, snr, flux, kind, seed, ...
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .normalise import scale_of
+from .normalise import scales
 
 NUMBERS = ("noise_sigma", "sky_sigma", "psf_fwhm", "snr", "flux")
 
@@ -31,6 +32,8 @@ class Stamps:
     flux: np.ndarray
     kind: np.ndarray
     scale: np.ndarray
+    psf: np.ndarray | None = None
+    observed: np.ndarray | None = None
 
     def __len__(self):
         return len(self.scale)
@@ -40,8 +43,8 @@ class Stamps:
         return self.tikhonov.shape[-1]
 
 
-def read(folder) -> Stamps:
-    """Read one folder; raises ValueError that names the file and what is wrong with it."""
+def read(folder, rule: str = "central-peak") -> Stamps:
+    """Read one folder, scaled by a rule of normalise.py; raises ValueError that names the file and what is wrong with it."""
     folder = Path(folder)
     tikhonov = np.load(folder / "tikhonov.npy", mmap_mode="r")
     truth = np.load(folder / "truth.npy", mmap_mode="r")
@@ -49,6 +52,13 @@ def read(folder) -> Stamps:
         raise ValueError(f"{folder}/tikhonov.npy: shape {tikhonov.shape}, expected (N, n, n)")
     if truth.shape != tikhonov.shape:
         raise ValueError(f"{folder}/truth.npy: shape {truth.shape}, expected {tikhonov.shape} as in tikhonov.npy")
+    further = {}
+    for name in ("psf", "observed"):
+        path = folder / f"{name}.npy"
+        if path.exists():
+            further[name] = np.load(path, mmap_mode="r")
+            if further[name].shape != tikhonov.shape:
+                raise ValueError(f"{path}: shape {further[name].shape}, expected {tikhonov.shape} as in tikhonov.npy")
     with open(folder / "table.csv", newline="") as file:
         rows = list(csv.DictReader(row for row in file if not row.startswith("#")))
     if len(rows) != len(tikhonov):
@@ -58,10 +68,8 @@ def read(folder) -> Stamps:
         raise ValueError(f"{folder}/table.csv: no column {', '.join(missing)}; it has {', '.join(rows[0])}")
     column = {name: np.array([float(row[name] or "nan") for row in rows]) for name in NUMBERS}
     kind = np.array([row["kind"] for row in rows])
-    scale = np.concatenate(
-        [scale_of(tikhonov[i : i + 1024], column["noise_sigma"][i : i + 1024]) for i in range(0, len(tikhonov), 1024)]
-    )
+    scale = scales(rule, tikhonov, further.get("observed"), column["noise_sigma"], column["sky_sigma"], folder)
     bad = ~(np.isfinite(scale) & (scale > 0))
     if bad.any():
         raise ValueError(f"{folder}: {bad.sum()} stamps without a positive finite scale, first is row {np.argmax(bad)}")
-    return Stamps(folder, tikhonov, truth, kind=kind, scale=scale, **column)
+    return Stamps(folder, tikhonov, truth, kind=kind, scale=scale, **column, **further)

@@ -5,25 +5,27 @@ from pathlib import Path
 
 import numpy as np
 
-from . import dataset, metrics
-from .export import INPUT, OUTPUT, session
+from . import card, dataset, metrics, planes
+from .export import call, session
+from .registry import RECIPES
 
 
-def restore(path: Path, stamps, batch: int = 32):
+def restore(recipe, path: Path, stamps, batch: int = 32):
     """Outputs of the ONNX file in flux per target pixel, (N, n, n)."""
     run = session(path)
     out = np.empty(stamps.tikhonov.shape, np.float32)
     for i in range(0, len(stamps), batch):
-        part = slice(i, i + batch)
-        scale = stamps.scale[part].astype(np.float32)[:, None, None]
-        out[part] = run.run([OUTPUT], {INPUT: (stamps.tikhonov[part] / scale)[:, None]})[0][:, 0] * scale
+        rows = np.arange(i, min(i + batch, len(stamps)))
+        image, scalars, scale = planes.inputs(recipe, stamps, rows)
+        out[rows] = call(run, recipe, image, scalars) * scale[:, None, None]
     return out
 
 
-def evaluate(model: Path, data: Path, out: Path | None, pictures: Path | None):
-    """`stillair_training evaluate xdense`."""
-    stamps = dataset.read(data)
-    estimate = restore(Path(model) / "model.onnx", stamps)
+def evaluate(name: str, model: Path, data: Path, out: Path | None, pictures: Path | None, described: str | None = None):
+    """`stillair_training evaluate NAME`; `described` says what the data are, and puts the figures into the card."""
+    recipe = RECIPES[name]
+    stamps = dataset.read(data, recipe.rule)
+    estimate = restore(recipe, Path(model) / "model.onnx", stamps)
     result = metrics.score(stamps, estimate)
     by_kind = {}
     for kind in sorted(set(stamps.kind) - {"blank"}):
@@ -38,6 +40,10 @@ def evaluate(model: Path, data: Path, out: Path | None, pictures: Path | None):
         print(f"{kind}: {entry}")
     print("for card.toml:")
     print(bins_toml(result))
+    if described:
+        command = f"{described}; cd models/training; python -m stillair_training evaluate {name} --model ../{Path(model).name} --data DATA"
+        what = f"{len(stamps):,} stamps of {stamps.side} x {stamps.side} target pixels, none of them seen in training; before the amplitude is refitted"
+        card.put_figures(model, command, what, bins_toml(result))
     if out:
         Path(out).write_text(json.dumps(result, indent=1) + "\n")
     if pictures:

@@ -15,6 +15,8 @@ the estimate away from the mean of the possible skies, and the fluxes with it.
 
 import numpy as np
 
+from .cae import HEADROOM
+
 BETA = 0.1
 PIXEL_FLOOR, PIXEL_SIGMA, CORE_WEIGHT, CORE_SIGMA, FLUX_SIGMA = 0.1, 6.0, 2.0, 2.5, 12.0
 SIGNAL_SHARE, FLUX_SHARE = 0.01, 0.0003
@@ -51,3 +53,20 @@ def loss(output, truth, w, v, d, d_flux):
     pixels = (w * error.square()).sum(dim=(1, 2)) / d
     flux = (v * error).sum(dim=(1, 2)).square() / d_flux
     return (pixels + BETA * flux).mean(), pixels.mean().detach(), flux.mean().detach()
+
+
+KINDS = ("balanced", "mse", "l1", "bce", "shape")
+
+
+def plain(kind: str, output, truth):
+    """The papers' losses on normalised images, mean over the pixels: `mse`, `l1`, or `bce`, the cross-entropy of images in
+    [0, 1], which the CAE's are once divided by its headroom (clipped there, as Keras does)."""
+    if kind == "mse":
+        return (output - truth).square().mean()
+    if kind == "l1":
+        return (output - truth).abs().mean()
+    if kind == "bce":
+        p = (output / HEADROOM).clamp(1e-6, 1 - 1e-6)
+        t = (truth / HEADROOM).clamp(0.0, 1.0)
+        return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+    raise ValueError(f"no loss {kind}; there are {', '.join(KINDS)}")

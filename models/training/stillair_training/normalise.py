@@ -6,6 +6,8 @@ scale  = max(peak, 5 noise_sigma), where peak is the largest value, within the c
 input  = tikhonov / scale
 output * scale = sky as seen with the target PSF.
 
+That is the rule `central-peak`. `observed-maximum` takes the largest pixel of the observed image, at least 5 sky_sigma.
+
 `src/network/normalise.rs` computes the same.
 """
 
@@ -29,3 +31,17 @@ def central_peak(tikhonov: np.ndarray) -> np.ndarray:
 def scale_of(tikhonov: np.ndarray, noise_sigma: np.ndarray) -> np.ndarray:
     """Scale of each stamp, (N,)."""
     return np.maximum(central_peak(tikhonov), FLOOR_SIGMAS * np.asarray(noise_sigma, dtype=np.float64))
+
+
+def scales(rule: str, tikhonov, observed, noise_sigma, sky_sigma, folder, chunk: int = 1024) -> np.ndarray:
+    """Scale of each stamp by a rule, (N,)."""
+    if rule == "central-peak":
+        parts = [scale_of(tikhonov[i : i + chunk], noise_sigma[i : i + chunk]) for i in range(0, len(tikhonov), chunk)]
+    elif rule == "observed-maximum":
+        if observed is None:
+            raise ValueError(f"{folder}: no observed.npy, which the scale is made of; draw the stamps again")
+        parts = [np.maximum(observed[i : i + chunk].max(axis=(1, 2)).astype(np.float64), FLOOR_SIGMAS * sky_sigma[i : i + chunk])
+                 for i in range(0, len(observed), chunk)]
+    else:
+        raise ValueError(f"no rule {rule} of normalisation is known here")
+    return np.concatenate(parts)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+FILES = ("tikhonov", "truth", "psf", "observed")
 TARGET_FWHM = 2.0
 SIGMA_PER_FWHM = 1.0 / (2.0 * np.sqrt(2.0 * np.log(2.0)))
 
@@ -24,7 +25,7 @@ def _gaussian(k2, sigma):
 
 
 def make(count: int, side: int, seed: int):
-    """Dictionary of arrays and columns."""
+    """(planes in the order of FILES, kinds, columns)."""
     g = torch.Generator().manual_seed(seed)
 
     def uniform(low, high, *shape):
@@ -93,7 +94,7 @@ def make(count: int, side: int, seed: int):
     columns = {name: t.flatten().numpy() for name, t in
                dict(noise_sigma=noise_sigma, sky_sigma=sigma, psf_fwhm=fwhm, snr=snr, flux=flux).items()}
     columns["snr"] = np.where(kinds == "blank", 0.0, columns["snr"])
-    return centred(tikhonov), centred(truth), centred(torch.fft.ifft2(psf + 0j).real), kinds, columns
+    return (centred(tikhonov), centred(truth), centred(torch.fft.ifft2(psf + 0j).real), centred(torch.fft.ifft2(y).real)), kinds, columns
 
 
 def write(folder, count: int, side: int, seed: int, chunk: int = 1000):
@@ -101,15 +102,15 @@ def write(folder, count: int, side: int, seed: int, chunk: int = 1000):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(count, side, side))
-              for name in ("tikhonov", "truth", "psf")}
+              for name in FILES}
     names = ("noise_sigma", "sky_sigma", "psf_fwhm", "snr", "flux")
     with open(folder / "table.csv", "w", newline="") as file:
         out = csv.writer(file)
         out.writerow((*names, "kind", "seed"))
         for start in range(0, count, chunk):
             here = min(chunk, count - start)
-            tikhonov, truth, psf, kinds, columns = make(here, side, seed * 1_000_003 + start)
-            for name, values in zip(("tikhonov", "truth", "psf"), (tikhonov, truth, psf)):
+            planes, kinds, columns = make(here, side, seed * 1_000_003 + start)
+            for name, values in zip(FILES, planes):
                 arrays[name][start : start + here] = values
             for i in range(here):
                 out.writerow((*(f"{columns[c][i]:.7g}" for c in names), kinds[i], seed))

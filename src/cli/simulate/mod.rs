@@ -43,7 +43,7 @@ pub struct SimulateArgs {
     /// Also write every object as the target PSF would show it: SIZE detector pixels wide, HDU TRUTH_STAMPS of the truth file
     #[arg(long, value_name = "SIZE", conflicts_with = "stamps")]
     pub truth_stamps: Option<usize>,
-    /// Write N training stamps (tikhonov.npy, truth.npy, psf.npy, table.csv) instead of exposures
+    /// Write N training stamps (tikhonov.npy, sharper.npy, smoother.npy, observed.npy, truth.npy, psf.npy, table.csv) instead of exposures
     #[arg(long, value_name = "N")]
     pub stamps: Option<usize>,
     /// Target pixels per detector pixel, 1 to 4, of stamps and of truth stamps (training stamps: from 2 on the PSF's FWHM is 1.3-4 pixels

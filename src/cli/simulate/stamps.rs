@@ -96,10 +96,11 @@ fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
 type PlaneOf = fn(&TrainingStamp) -> &Plane;
 
 /// The files, one plane of every stamp each.
-const PLANES: [(&str, PlaneOf); 5] = [
+const PLANES: [(&str, PlaneOf); 6] = [
     ("tikhonov.npy", |s| &s.tikhonov),
     ("sharper.npy", |s| &s.sharper),
     ("smoother.npy", |s| &s.smoother),
+    ("observed.npy", |s| &s.observed),
     ("truth.npy", |s| &s.truth),
     ("psf.npy", |s| &s.psf),
 ];

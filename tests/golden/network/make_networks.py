@@ -63,7 +63,7 @@ def smooth(source="image", target="restored", channels=1):
 
 
 def write(name, nodes, constants, inputs, outputs, description, card_inputs=IMAGE, side='"dynamic"', batches="[1, 4]",
-          normalisation=PEAK, opset=17, ir=10, sha=None):
+          normalisation=PEAK, opset=17, ir=10, sha=None, border=0):
     graph = helper.make_graph(nodes, name, inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="stillair tests")
     model.ir_version = ir
@@ -73,7 +73,7 @@ def write(name, nodes, constants, inputs, outputs, description, card_inputs=IMAG
     (folder / "model.onnx").write_bytes(data)
     (folder / "card.toml").write_text(CARD.format(
         name=name, description=description, sha=sha or hashlib.sha256(data).hexdigest(), opset=opset, inputs=card_inputs,
-        side=side, batches=batches, normalisation=normalisation))
+        side=side, batches=f"{batches}\nborder = {border}" if border else batches, normalisation=normalisation))
     return folder
 
 
@@ -136,3 +136,58 @@ write("every_input", nodes, constants,
       normalisation='rule = "noise-sigma"')
 
 write("opset_too_new", *smooth(), *plain, "an operator set that runtimes do not know", opset=99, ir=99)
+
+# The same convolution without padding: two rows and columns fewer come out than go in, which the card must say.
+valid = ([helper.make_node("Conv", ["image", "kernel"], ["restored"])], [numpy_helper.from_array(KERNEL, "kernel")])
+write("border", *valid, *plain, "smooths by [1 2 1]/4 with a border of 1", border=1)
+write("border_not_in_card", *valid, *plain, "smooths by [1 2 1]/4; the card says nothing of the border")
+
+write("fixed_batch", *smooth(), [tensor("image", [1, 1, "rows", "columns"])], [tensor("restored", [1, 1, "rows", "columns"])],
+      "exported without a dynamic batch")
+# The batch is dynamic in the declared shapes and baked into a Reshape, whose shape comes from the data (0 x sum + constant) so that
+# no shape inference sees it.
+nodes = [
+    helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0),
+    helper.make_node("Mul", ["sum", "nought"], ["zero"]),
+    helper.make_node("Cast", ["zero"], ["whole"], to=TensorProto.INT64),
+    helper.make_node("Add", ["back", "whole"], ["shape"]),
+    helper.make_node("Reshape", ["image", "shape"], ["restored"]),
+]
+constants = [numpy_helper.from_array(np.array(0, np.float32), "nought"), numpy_helper.from_array(np.array([1, 1, 64, 64]), "back")]
+write("baked_batch", nodes, constants, [tensor("image", ["batch", 1, 64, 64])], [tensor("restored", ["batch", 1, 64, 64])],
+      "a Reshape that knows one batch alone", side="64")
+
+# 0 / 0 for every input.
+nodes = [
+    helper.make_node("Sub", ["image", "image"], ["zero"]),
+    helper.make_node("Div", ["zero", "zero"], ["restored"]),
+]
+write("always_nan", nodes, [], *plain, "NaN whatever goes in")
+
+write("opset_22", *smooth(), *plain, "an operator set that newer runtimes take and the pinned ones need not", opset=22)
+write("unknown_plane", *smooth(), *plain, "a plane that does not exist", card_inputs='[[inputs]]\nname = "image"\nplanes = ["tikhonow"]\n')
+
+# Everything made of the observed image: restored = observed + 2 correlated + 4 inverse + 8 smoothed.
+kernel = np.array([1, 2, 4, 8], np.float32).reshape(1, 4, 1, 1)
+folder = write("observed_planes", [helper.make_node("Conv", ["image", "weights"], ["restored"])], [numpy_helper.from_array(kernel, "weights")],
+      [tensor("image", ["batch", 4, "rows", "columns"])], [tensor("restored", ANY)], "the sum of what is made of the observed image",
+      card_inputs='[[inputs]]\nname = "image"\nplanes = ["observed", "psf-correlated", "inverse-psf", "inverse-psf-smoothed"]\n',
+      normalisation='rule = "observed-maximum"\nfloor_sigmas = 5.0')
+# What it must give, by numpy alone; the definitions are those of models/README.md.
+n, floor, smoothing = 32, 0.1, 5.0
+rng = np.random.default_rng(6)
+axis = np.arange(n) - n // 2
+y, x = np.meshgrid(axis, axis, indexing="ij")
+psf = np.exp(-(x**2 + 1.3 * y**2 + 0.4 * x * y) / 5.0)
+psf = np.stack([psf / psf.sum(), np.roll(psf, (1, -2), (0, 1)) / psf.sum()]).astype("<f4")
+observed = (rng.normal(0, 1, (2, n, n)) + 40 * psf / psf.max()).astype("<f4")
+o, h = np.fft.fft2(observed.astype(np.float64)), np.fft.fft2(np.roll(psf.astype(np.float64), (-n // 2, -n // 2), (1, 2)))
+inverse = o * h.conj() / np.maximum(np.abs(h), floor) ** 2
+f = np.fft.fftfreq(n)
+smooth_by = np.exp(-2 * (np.pi * smoothing) ** 2 * (f[:, None] ** 2 + f[None, :] ** 2))
+parts = [observed, np.fft.ifft2(o * h.conj()).real, np.fft.ifft2(inverse).real, np.fft.ifft2(inverse * smooth_by).real]
+expected = sum(2**k * part for k, part in enumerate(parts))
+(folder / "example").mkdir(exist_ok=True)
+for name, array in dict(tikhonov=np.zeros_like(observed), observed=observed, psf=psf, expected=expected.astype("<f4"),
+                        noise_sigma=np.ones(2), sky_sigma=np.ones(2)).items():
+    np.save(folder / "example" / f"{name}.npy", array)
