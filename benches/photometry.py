@@ -88,10 +88,16 @@ def process(binary, work, exposure, survey, name, options):
     return folders
 
 
-def evaluate(binary, work, name, outputs, options=()):
-    path = work / f"{name}.json"
-    run([binary, "evaluate", *outputs, "--json", path, "--objects", work / f"{name}.csv", *options])
-    return json.loads(path.read_text())
+def evaluate(binary, work, name, folders, truths):
+    """Scores of the objects' folders, with the report on the empty positions' folders."""
+    name = name.replace(" ", "_").replace(",", "")
+    scores = {}
+    for part, which in (("objects", 0), ("blanks", 1)):
+        path = work / f"{name}-{part}.json"
+        command = [binary, "evaluate", "--json", path, "--objects", path.with_suffix(".csv"), *[pair[which] for pair in folders]]
+        run(command + [word for truth in truths for word in ("--truth", truth)])
+        scores[part] = json.loads(path.read_text())
+    return {"report": scores["objects"]["report"], "blanks": scores["blanks"]["blanks"]}
 
 
 def pick(group, name):
@@ -324,6 +330,7 @@ def main():
         if args.true_psf:
             runs += [("network, true PSF", f"network{args.model or ''}-true", network, True),
                      ("Tikhonov, true PSF", "tikhonov-true", ["--model", "none"], True)]
+        truths = [work / f"{exposure.stem}.truth.fits" for exposure in exposures]
         bars, images, others = [], [], []
         base = []
         for label, name, options, true in runs:
@@ -333,7 +340,7 @@ def main():
                 folders.append(process(args.binary, work, exposure, survey, name, [*options, *psf]))
             if name == "tikhonov":
                 base = folders
-            scores = evaluate(args.binary, work, name, [f for pair in folders for f in pair])
+            scores = evaluate(args.binary, work, name, folders, truths)
             bars.append(bars_row(label, scores["report"]))
             images.append(image_row(label, scores["report"]))
             others.append(other_row(label, scores))
@@ -344,12 +351,8 @@ def main():
             first = next(iter(sorted(base[0][0].glob("stamps_*.fits"))))
             factor = int(fits.getheader(first, "DECONVOLVED")["PIXFACT"])
             for label, function in methods(fwhm / scale).items():
-                outputs, truths = [], []
-                for pair, exposure in zip(base, exposures):
-                    outputs += peer(work, pair, label, function, fwhm, scale, factor)
-                    truths += 2 * [work / f"{exposure.stem}.truth.fits"]
-                options = [word for truth in truths for word in ("--truth", truth)]
-                scores = evaluate(args.binary, work, label.replace(" ", "_").replace(",", ""), outputs, options)
+                outputs = [peer(work, pair, label, function, fwhm, scale, factor) for pair in base]
+                scores = evaluate(args.binary, work, label, outputs, truths)
                 bars.append(bars_row(label, scores["report"]))
                 images.append(image_row(label, scores["report"]))
                 others.append(other_row(label, scores))
