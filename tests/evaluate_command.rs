@@ -115,7 +115,8 @@ fn stamps_alone_are_scored_by_what_they_show() {
     let folder = tempfile::tempdir().expect("folder");
     let json = folder.path().join("a.json");
     let json = json.to_str().expect("a path");
-    let done = stillair(&["evaluate", &path("field_stamps.fits"), "--truth", &path("field.truth.fits"), "--json", json]);
+    let done =
+        stillair(&["evaluate", &path("field_stamps.fits"), "--truth", &path("field.truth.fits"), "--json", json]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let report: Value = serde_json::from_slice(&std::fs::read(json).expect("report")).expect("JSON");
     let galaxies = &report["report"]["galaxies"]["above"][0];
@@ -183,7 +184,19 @@ fn a_processed_field_is_scored_from_its_folder() {
     };
     let target = ["--target-fwhm", "0.4", "--target-scale", "0.2"];
     run(&[
-        &["simulate", "--out", &at("sky"), "--seed", "8", "--size", "512,400", "--objects", "70", "--truth-stamps", "48"][..],
+        &[
+            "simulate",
+            "--out",
+            &at("sky"),
+            "--seed",
+            "8",
+            "--size",
+            "512,400",
+            "--objects",
+            "70",
+            "--truth-stamps",
+            "48",
+        ][..],
         &["--blanks", "12"],
         &target,
     ]

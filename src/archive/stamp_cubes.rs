@@ -119,9 +119,8 @@ impl StampCubes {
 
     /// Stamp `index` of a cube of this file.
     pub fn plane(&mut self, cube: &Cube, index: usize) -> Result<Plane, ArchiveError> {
-        let wrong = |what: String| {
-            ArchiveError::content(&self.path, format!("cube {:?}, stamp {index}: {what}", cube.name))
-        };
+        let wrong =
+            |what: String| ArchiveError::content(&self.path, format!("cube {:?}, stamp {index}: {what}", cube.name));
         let (stamps, rows, columns) = cube.shape;
         if index >= stamps || rows.max(columns) > LONGEST_SIDE || rows.min(columns) == 0 {
             return Err(wrong(format!("not in a cube of {stamps} stamps of {rows} x {columns} pixels")));

@@ -77,7 +77,8 @@ pub fn run(args: &EvaluateArgs) -> Result<(), CliError> {
     let scores = pipeline::score(&specs, &settings).map_err(|error| CliError::Failed(error.to_string()))?;
     print(&scores);
     if let Some(path) = &args.json {
-        let json = serde_json::to_vec_pretty(&scores).map_err(|e| CliError::Failed(format!("cannot write JSON: {e}")))?;
+        let json =
+            serde_json::to_vec_pretty(&scores).map_err(|e| CliError::Failed(format!("cannot write JSON: {e}")))?;
         write(path, &json)?;
     }
     if let Some(path) = &args.objects {
@@ -164,7 +165,10 @@ fn settings(args: &EvaluateArgs) -> Result<ScoreSettings, CliError> {
     for pair in &args.column {
         let Some((quantity, column)) = pair.split_once('=') else {
             let names: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
-            return usage(format!("--column {pair}: write QUANTITY=COLUMN, a QUANTITY being id, x, y, ra, dec, {}", names.join(", ")));
+            return usage(format!(
+                "--column {pair}: write QUANTITY=COLUMN, a QUANTITY being id, x, y, ra, dec, {}",
+                names.join(", ")
+            ));
         };
         columns.insert(quantity.trim().to_string(), column.trim().to_string());
     }
@@ -213,7 +217,9 @@ fn settings(args: &EvaluateArgs) -> Result<ScoreSettings, CliError> {
 
 fn specs(args: &EvaluateArgs) -> Result<Vec<OutputSpec>, CliError> {
     if !args.stamps.is_empty() && args.outputs.len() > 1 {
-        return usage("--stamps belongs to one OUTPUT: score several one at a time, or give the folders of exposures".into());
+        return usage(
+            "--stamps belongs to one OUTPUT: score several one at a time, or give the folders of exposures".into(),
+        );
     }
     if args.truth.len() > 1 && args.truth.len() != args.outputs.len() {
         return usage(format!(
@@ -223,7 +229,8 @@ fn specs(args: &EvaluateArgs) -> Result<Vec<OutputSpec>, CliError> {
         ));
     }
     let truth = |i: usize| args.truth.get(i).or(args.truth.first()).cloned();
-    let spec = |(i, path): (usize, &PathBuf)| OutputSpec { path: path.clone(), stamps: args.stamps.clone(), truth: truth(i) };
+    let spec =
+        |(i, path): (usize, &PathBuf)| OutputSpec { path: path.clone(), stamps: args.stamps.clone(), truth: truth(i) };
     Ok(args.outputs.iter().enumerate().map(spec).collect())
 }
 
@@ -234,7 +241,11 @@ fn print(scores: &Scores) {
         say!("  columns  {}", field.columns);
         match (field.target_fwhm, field.target_scale) {
             (Some(fwhm), Some(scale)) => {
-                say!("  images   {} compared ({}), target FWHM {fwhm:.3} arcsec on {scale:.3} arcsec", field.images, scores.plane);
+                say!(
+                    "  images   {} compared ({}), target FWHM {fwhm:.3} arcsec on {scale:.3} arcsec",
+                    field.images,
+                    scores.plane
+                );
             }
             _ => say!("  images   none compared"),
         }
@@ -266,9 +277,32 @@ fn objects_csv(objects: &[ObjectScore]) -> String {
         let _ = writeln!(
             text,
             "{output},{},{},{},{:.4},{:.4},{:.4},{:.6e},{:.6},{:.6},{:.6e},{:.4},{:.4},{:.4},{:.6e},{:.6e},{:.6},{:.6},{:.6e},{:.5},{:.5},{},{:.6},{:.6},{:.6},{:.6},{}",
-            o.truth_id, o.id, u8::from(o.star), o.snr, t.x + 1.0, t.y + 1.0, t.flux, t.e[0], t.e[1], t.size, o.fwhm,
-            m.x + 1.0, m.y + 1.0, m.flux, m.flux_err, m.e[0], m.e[1], m.size, m.psf_e[0], m.psf_e[1], m.flags.bits(),
-            image[0], image[1], image[2], image[3], m.invented.map_or("", |i| if i { "1" } else { "0" }),
+            o.truth_id,
+            o.id,
+            u8::from(o.star),
+            o.snr,
+            t.x + 1.0,
+            t.y + 1.0,
+            t.flux,
+            t.e[0],
+            t.e[1],
+            t.size,
+            o.fwhm,
+            m.x + 1.0,
+            m.y + 1.0,
+            m.flux,
+            m.flux_err,
+            m.e[0],
+            m.e[1],
+            m.size,
+            m.psf_e[0],
+            m.psf_e[1],
+            m.flags.bits(),
+            image[0],
+            image[1],
+            image[2],
+            image[3],
+            m.invented.map_or("", |i| if i { "1" } else { "0" }),
         );
     }
     text

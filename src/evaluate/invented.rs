@@ -58,7 +58,8 @@ pub fn invented_structure(
     let (x, t) = (third(output).map_err(empty)?, third(truth).map_err(empty)?);
     let level = starlet::noise_levels(SCALE + 1).map_err(empty)?.last().copied().unwrap_or(f64::NAN) * noise;
     let highest = t.iter().copied().fold(0.0f32, f32::max);
-    let least = (settings.share * f64::from(highest)).max(if level > 0.0 { settings.significance * level } else { 0.0 });
+    let least =
+        (settings.share * f64::from(highest)).max(if level > 0.0 { settings.significance * level } else { 0.0 });
     let reach = (settings.reach * fwhm).max(6.0);
     let (ny, nx) = x.dim();
     let mut found = Invented { structures: 0, invented: 0 };
@@ -114,9 +115,8 @@ mod tests {
     fn a_knot_that_is_not_there_is_found_and_one_that_is_is_not() {
         let settings = InventedSettings::default();
         let truth = blobs(&[(32.0, 32.0, 10.0), (42.0, 30.0, 4.0)]);
-        let check = |output: &Plane, noise| {
-            invented_structure(output, &truth, (32.0, 32.0), 8.0, noise, &settings).unwrap()
-        };
+        let check =
+            |output: &Plane, noise| invented_structure(output, &truth, (32.0, 32.0), 8.0, noise, &settings).unwrap();
         let faithful = check(&truth, 0.01);
         assert!(faithful.structures >= 2 && faithful.invented == 0, "{faithful:?}");
         let knot = blobs(&[(32.0, 32.0, 10.0), (42.0, 30.0, 4.0), (26.0, 43.0, 4.0)]);

@@ -225,12 +225,12 @@ fn group(pairs: &[Pair<'_>], settings: &EvaluateSettings, points_too: bool) -> G
 
 fn bin(pairs: &[Pair<'_>], from: f64, to: f64, excluded: Flags, points_too: bool) -> Bin {
     let everything = from == f64::NEG_INFINITY;
-    let inside: Vec<&Pair<'_>> =
-        pairs.iter().filter(|(t, _)| everything || (t.snr >= from && t.snr < to)).collect();
+    let inside: Vec<&Pair<'_>> = pairs.iter().filter(|(t, _)| everything || (t.snr >= from && t.snr < to)).collect();
     let matched = inside.iter().filter(|(_, m)| m.is_some()).count();
     let sound: Vec<(&TruthRow, &MeasuredRow)> =
         inside.iter().filter_map(|(t, m)| m.filter(|m| !m.flags.intersects(excluded)).map(|m| (*t, m))).collect();
-    let shaped: Vec<(&TruthRow, &MeasuredRow)> = sound.iter().copied().filter(|(t, _)| points_too || t.has_shape).collect();
+    let shaped: Vec<(&TruthRow, &MeasuredRow)> =
+        sound.iter().copied().filter(|(t, _)| points_too || t.has_shape).collect();
     let pulls: Vec<f64> = sound
         .iter()
         .filter(|(_, m)| m.flux_err > 0.0)

@@ -218,7 +218,9 @@ mod tests {
         let drawn = score_picture(&points, &texts).unwrap();
         assert!(drawn.pixels.pixels().any(|p| p.0 != [255, 255, 255]));
         assert_ne!(drawn.pixels, score_picture(&[], &texts).unwrap().pixels);
-        let plane = Plane::from_shape_fn((40, 40), |(j, i)| (-0.05 * ((i as f32 - 20.0).powi(2) + (j as f32 - 20.0).powi(2))).exp());
+        let plane = Plane::from_shape_fn((40, 40), |(j, i)| {
+            (-0.05 * ((i as f32 - 20.0).powi(2) + (j as f32 - 20.0).powi(2))).exp()
+        });
         let object = |observed| TruthObject {
             words: vec!["one".into()],
             observed,

@@ -27,9 +27,7 @@ pub use header::config_hash;
 pub use inference::{Inference, InferenceError, NetworkIdentity};
 pub use job::{Asked, Context, Done, archive_name, finished, is_done, run};
 pub use object::{Measured, ObjectError, Prepared};
-pub use score::{
-    ObjectScore, OutputSpec, ScoreError, ScoreSettings, ScoredField, ScoredStamp, Scores, UNSOUND, score,
-};
+pub use score::{ObjectScore, OutputSpec, ScoreError, ScoreSettings, ScoredField, ScoredStamp, Scores, UNSOUND, score};
 pub use timing::Timings;
 pub use truth::TruthReport;
 pub use watch::Watch;

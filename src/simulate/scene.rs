@@ -322,8 +322,7 @@ impl Component {
                 let (xx, xy) = ((flip * scale * cos) as f32, (flip * scale * sin) as f32);
                 let (yx, yy) = ((-scale * sin) as f32, (scale * cos) as f32);
                 let flux = *flux as f32;
-                spectrum
-                    .add_shifted(*dx, *dy, |kx, ky| picture.at(xx * kx + xy * ky, yx * kx + yy * ky) * flux);
+                spectrum.add_shifted(*dx, *dy, |kx, ky| picture.at(xx * kx + xy * ky, yx * kx + yy * ky) * flux);
             }
             Self::Arms { disc_flux, scale_length, shear, pitch, arms, contrast, phase, mirrored } => {
                 let table = spiral::table(*pitch, *arms);

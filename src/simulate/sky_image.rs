@@ -10,8 +10,8 @@ use num_complex::Complex32;
 use rustfft::FftPlanner;
 
 use crate::deconv::starlet;
-use crate::image::stats::{MAD_TO_SIGMA, median_in_place};
 use crate::image::Plane;
+use crate::image::stats::{MAD_TO_SIGMA, median_in_place};
 
 /// Lattice samples per 1 / side of the picture, at least: the transform of what has an edge there is resolved, and cubic
 /// interpolation in it leaves no ghost above a thousandth.
@@ -33,7 +33,9 @@ const SCALES: usize = 4;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SkyImageError {
     /// Too small, or not finite.
-    #[error("a picture of {rows} x {columns} pixels, or one with pixels that are not finite: at least 16 x 16 finite ones are needed")]
+    #[error(
+        "a picture of {rows} x {columns} pixels, or one with pixels that are not finite: at least 16 x 16 finite ones are needed"
+    )]
     Picture {
         /// Rows.
         rows: usize,

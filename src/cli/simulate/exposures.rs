@@ -227,9 +227,7 @@ fn truth_hdus(
         let stamps: Vec<_> = plan
             .objects
             .par_iter()
-            .map(|o| {
-                WORK.with_borrow_mut(|(renderer, _)| plan.truth_stamp(o, size, factor, fwhm, renderer))
-            })
+            .map(|o| WORK.with_borrow_mut(|(renderer, _)| plan.truth_stamp(o, size, factor, fwhm, renderer)))
             .collect();
         let mut cube = Array3::zeros((stamps.len(), side, side));
         for (mut plane, stamp) in cube.outer_iter_mut().zip(&stamps) {

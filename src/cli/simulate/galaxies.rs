@@ -48,10 +48,15 @@ pub(super) fn read(path: &Path, share: f64) -> Result<Pictures, CliError> {
         );
     }
     if galaxies.is_empty() {
-        return Err(wrong(format!("no usable picture: {} HDUs GAL*, {} of them left out", named.len(), left_out.len())));
+        return Err(wrong(format!(
+            "no usable picture: {} HDUs GAL*, {} of them left out",
+            named.len(),
+            left_out.len()
+        )));
     }
-    let pixel_scale = pixel_scale(&mut file)
-        .ok_or_else(|| wrong("the pictures' pixel scale is not stated (column pixel_scale_arcsec of CATALOG, or card PIXSCALE)".into()))?;
+    let pixel_scale = pixel_scale(&mut file).ok_or_else(|| {
+        wrong("the pictures' pixel scale is not stated (column pixel_scale_arcsec of CATALOG, or card PIXSCALE)".into())
+    })?;
     Ok(Pictures { galaxies, pixel_scale, share })
 }
 

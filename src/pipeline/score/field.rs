@@ -124,7 +124,10 @@ pub(super) fn score_field(spec: &OutputSpec, settings: &ScoreSettings) -> Result
     let truth_scale = truth.cube().and_then(|c| c.pixel_scale()).unwrap_or(1.0);
     let factor = rows.factor;
     let (mut objects, mut sheet) = (Vec::new(), Vec::new());
-    let wanted = chosen_for_sheet(&pairs.iter().map(|p| (p.truth, &true_rows, p.measured, &measured)).collect::<Vec<_>>(), settings);
+    let wanted = chosen_for_sheet(
+        &pairs.iter().map(|p| (p.truth, &true_rows, p.measured, &measured)).collect::<Vec<_>>(),
+        settings,
+    );
     let mut images = 0;
     for pair in &pairs {
         let (Some(true_row), Some(row)) = (true_rows.get_mut(pair.truth), measured.get_mut(pair.measured)) else {
@@ -138,7 +141,8 @@ pub(super) fn score_field(spec: &OutputSpec, settings: &ScoreSettings) -> Result
         let mut kept = None;
         let at = rows.stamps.get(pair.measured).copied().flatten();
         if let (Some(stamp), Some(at)) = (&stamp, at) {
-            kept = compare(&mut output.stamps, at, &places, stamp, &truth, (true_row, row), factor, &rows.fill, settings)?;
+            kept =
+                compare(&mut output.stamps, at, &places, stamp, &truth, (true_row, row), factor, &rows.fill, settings)?;
             images += usize::from(row.image.is_some());
         }
         let object = truth.table.objects.get(pair.truth);

@@ -64,7 +64,9 @@ impl Output {
             let catalogs = ["catalog.parquet", "catalog.fits", "catalog.csv"].map(|name| spec.path.join(name));
             let catalog = catalogs.into_iter().find(|p| p.exists());
             table_path = Some(catalog.ok_or_else(|| {
-                missing("no catalog.parquet, .fits or .csv in this folder: give a folder of one exposure (OUT/EXPOSURE)")
+                missing(
+                    "no catalog.parquet, .fits or .csv in this folder: give a folder of one exposure (OUT/EXPOSURE)",
+                )
             })?);
             stamp_paths.extend(stamp_files(&spec.path));
             if truth.is_none() {
@@ -78,15 +80,20 @@ impl Output {
         } else {
             table_path = Some(spec.path.clone());
         }
-        let table = table_path.map(|path| MeasuredTable::read(&path, &settings.columns, settings.first_pixel)).transpose()?;
+        let table =
+            table_path.map(|path| MeasuredTable::read(&path, &settings.columns, settings.first_pixel)).transpose()?;
         let own_flags = spec.path.is_dir() || settings.columns.contains_key("flags");
         let stamps = stamp_paths.iter().map(|path| open_stamps(path, settings)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { path: spec.path.clone(), table, own_flags, stamps, truth, notes })
     }
 
     /// The stamp of each row of the table: by identifier, else by position in the exposure (nearest within a pixel).
-    pub(super) fn stamps_of_rows(&self, table: &MeasuredTable, pixels: &[(f64, f64)], places: &[(StampIndex, StampPlace)])
-        -> Vec<Option<StampIndex>> {
+    pub(super) fn stamps_of_rows(
+        &self,
+        table: &MeasuredTable,
+        pixels: &[(f64, f64)],
+        places: &[(StampIndex, StampPlace)],
+    ) -> Vec<Option<StampIndex>> {
         let by_id: HashMap<i64, StampIndex> = places.iter().filter_map(|(at, place)| Some((place.id?, *at))).collect();
         if let (Some(ids), false) = (&table.ids, by_id.is_empty()) {
             return ids.iter().map(|id| by_id.get(id).copied()).collect();
@@ -152,8 +159,9 @@ fn truth_of(paths: &ExposurePaths, folder: &Path) -> Result<PathBuf, ScoreError>
     let summary = ExposureSummary::read(paths)?.ok_or_else(|| none("the folder has no summary.json".into()))?;
     let source = summary.header.source.ok_or_else(|| none("its summary names no exposure".into()))?;
     let exposure = PathBuf::from(source.strip_prefix("file://").unwrap_or(&source));
-    truth_file(&exposure)
-        .ok_or_else(|| none(format!("no table TRUTH in its exposure {0} and no file of truth beside it", exposure.display())))
+    truth_file(&exposure).ok_or_else(|| {
+        none(format!("no table TRUTH in its exposure {0} and no file of truth beside it", exposure.display()))
+    })
 }
 
 /// What was taken from which column, for the reader of the report.
