@@ -88,10 +88,16 @@ def process(binary, work, exposure, survey, name, options):
     return folders
 
 
-def evaluate(binary, work, name, outputs, options=()):
-    path = work / f"{name}.json"
-    run([binary, "evaluate", *outputs, "--json", path, "--objects", work / f"{name}.csv", *options])
-    return json.loads(path.read_text())
+def evaluate(binary, work, name, folders, truths):
+    """Scores of the objects' folders, with the report on the empty positions' folders."""
+    name = name.replace(" ", "_").replace(",", "")
+    scores = {}
+    for part, which in (("objects", 0), ("blanks", 1)):
+        path = work / f"{name}-{part}.json"
+        command = [binary, "evaluate", "--json", path, "--objects", path.with_suffix(".csv"), *[pair[which] for pair in folders]]
+        run(command + [word for truth in truths for word in ("--truth", truth)])
+        scores[part] = json.loads(path.read_text())
+    return {"report": scores["objects"]["report"], "blanks": scores["blanks"]["blanks"]}
 
 
 def pick(group, name):
@@ -111,23 +117,30 @@ def verdict(good):
     return "" if good else " ✗"
 
 
+def judged(value, error, bar, digits, factor=1.0):
+    """A value with its error: ✗ where it misses its bar by more than two errors, ? where its error leaves that open."""
+    if value is None:
+        return "-"
+    error = error or 0.0
+    mark = "" if abs(value) + 2 * error < bar else " ✗" if abs(value) - 2 * error > bar else " ?"
+    return f"{factor * value:+.{digits}f} ± {factor * error:.{digits}f}{mark}"
+
+
+def median_error(centre):
+    return None if not centre["count"] or centre["scatter"] is None else 1.2533 * centre["scatter"] / centre["count"] ** 0.5
+
+
 def bars_row(method, report):
-    """A method's cells for the bars of fluxes and shapes, each with ✗ where it misses its bar."""
+    """A method's cells for the bars of fluxes and shapes, each with ✗ where it misses its bar, ? where this cannot be told."""
     cells = [method]
     for name in BINS:
         b, (flux, (low, high), e, c) = pick(report["galaxies"], name), BARS[name]
-        bias, error = b["flux_bias"]["median"], b["flux_bias"]["scatter"]
-        if bias is None:
-            cells += ["-", "-"]
-        else:
-            error = 100 * 1.2533 * error / b["flux_bias"]["count"] ** 0.5
-            cells.append(f"{100 * bias:+.2f} ± {error:.2f}" + verdict(abs(100 * bias) < flux))
-            robust, raw = b["pulls"]["scatter"], b["pulls"]["std"]
-            cells.append("-" if robust is None else f"{robust:.2f} ({raw:.2f})" + verdict(low <= robust <= high))
-        worst = max((b["e1_bias"]["median"], b["e2_bias"]["median"]), key=lambda v: abs(v or 0.0))
-        cells.append("-" if worst is None else f"{worst:+.4f}" + verdict(abs(worst) < e))
-        leak = b["c_psf_of_error"]
-        cells.append("-" if leak["value"] is None else f"{leak['value']:+.3f} ± {leak['error']:.3f}" + verdict(abs(leak["value"]) < c))
+        cells.append(judged(b["flux_bias"]["median"], median_error(b["flux_bias"]), flux / 100, 2, 100.0))
+        robust, raw = b["pulls"]["scatter"], b["pulls"]["std"]
+        cells.append("-" if robust is None else f"{robust:.2f} ({raw:.2f})" + verdict(low <= robust <= high))
+        worst = max((b["e1_bias"], b["e2_bias"]), key=lambda c: abs(c["median"] or 0.0))
+        cells.append(judged(worst["median"], median_error(worst), e, 4))
+        cells.append(judged(b["c_psf_of_error"]["value"], b["c_psf_of_error"]["error"], c, 3))
     return cells
 
 
@@ -150,9 +163,9 @@ def other_row(method, scores):
     pull, pull_err = every["pulls"]["mean"], (every["pulls"]["std"] or 0) / max(every["pulls"]["count"], 1) ** 0.5
     cells = [
         method,
-        "-" if size is None else f"{100 * size:+.1f}" + verdict(abs(size) < 0.05),
-        "-" if flux is None else f"{100 * flux:+.2f}" + verdict(abs(flux) < 0.005),
-        "-" if pull is None else f"{every['pulls']['median']:+.2f} / {pull:+.2f} ± {pull_err:.2f}" + verdict(abs(pull) < 0.1),
+        judged(size, median_error(stars["size_bias"]), 0.05, 1, 100.0),
+        judged(flux, median_error(stars["flux_bias"]), 0.005, 2, 100.0),
+        "-" if pull is None else f"{every['pulls']['median']:+.2f} / " + judged(pull, pull_err, 0.1, 2),
         f"{report['completeness']:.3f} / {report['purity']:.3f}",
     ]
     if not blanks:
@@ -160,7 +173,7 @@ def other_row(method, scores):
     off, off_err = blanks["mean_over_error"], blanks["mean_over_error_err"]
     return cells + [
         str(blanks["positions"]),
-        "-" if off is None else f"{off:+.2f} ± {off_err:.2f}" + verdict(abs(off) < 0.2),
+        judged(off, off_err, 0.2, 2),
         f"{100 * blanks['sources']:.1f}" + verdict(blanks["sources"] <= 0.01),
         "-" if blanks["blobs"] is None else f"{100 * blanks['blobs']:.1f}" + verdict(blanks["blobs"] <= 0.02),
     ]
@@ -324,6 +337,7 @@ def main():
         if args.true_psf:
             runs += [("network, true PSF", f"network{args.model or ''}-true", network, True),
                      ("Tikhonov, true PSF", "tikhonov-true", ["--model", "none"], True)]
+        truths = [work / f"{exposure.stem}.truth.fits" for exposure in exposures]
         bars, images, others = [], [], []
         base = []
         for label, name, options, true in runs:
@@ -333,7 +347,7 @@ def main():
                 folders.append(process(args.binary, work, exposure, survey, name, [*options, *psf]))
             if name == "tikhonov":
                 base = folders
-            scores = evaluate(args.binary, work, name, [f for pair in folders for f in pair])
+            scores = evaluate(args.binary, work, name, folders, truths)
             bars.append(bars_row(label, scores["report"]))
             images.append(image_row(label, scores["report"]))
             others.append(other_row(label, scores))
@@ -344,12 +358,8 @@ def main():
             first = next(iter(sorted(base[0][0].glob("stamps_*.fits"))))
             factor = int(fits.getheader(first, "DECONVOLVED")["PIXFACT"])
             for label, function in methods(fwhm / scale).items():
-                outputs, truths = [], []
-                for pair, exposure in zip(base, exposures):
-                    outputs += peer(work, pair, label, function, fwhm, scale, factor)
-                    truths += 2 * [work / f"{exposure.stem}.truth.fits"]
-                options = [word for truth in truths for word in ("--truth", truth)]
-                scores = evaluate(args.binary, work, label.replace(" ", "_").replace(",", ""), outputs, options)
+                outputs = [peer(work, pair, label, function, fwhm, scale, factor) for pair in base]
+                scores = evaluate(args.binary, work, label, outputs, truths)
                 bars.append(bars_row(label, scores["report"]))
                 images.append(image_row(label, scores["report"]))
                 others.append(other_row(label, scores))

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use proptest::prelude::*;
-use stillair::fits::FitsFile;
+use stillair::fits::{ExtraHdu, FitsFile, write_hdus};
+use stillair::image::Plane;
 use stillair::image::stats::median_and_sigma;
 use stillair::simulate::grid::{Grid, Spectrum, Window};
 use stillair::simulate::optics::Optics;
 use stillair::simulate::{Psf, Renderer, Scene, Shear};
+use stillair::sky::Cards;
 
 #[derive(serde::Deserialize)]
 struct Profiles {
@@ -281,6 +283,10 @@ fn bad_arguments_are_told_apart_and_end_with_2() {
         (&["--cosmic-rays-masked", "1.5"], "between 0 and 1"),
         (&["--truth-stamps", "33"], "even side"),
         (&["--layout", "hubble"], "possible values"),
+        (&["--truth-stamps", "32", "--target-scale", "0.07"], "can be had"),
+        (&["--truth-stamps", "32", "--target-fwhm", "0"], "positive"),
+        (&["--target-fwhm", "0.4"], "--truth-stamps"),
+        (&["--galaxies", "nothing.fits", "--galaxies-share", "2"], "between 0 and 1"),
         (&["--stamps", "0"], "at least 1"),
         (&["--stamps", "5", "--size", "64,64"], "one whole number"),
         (&["--stamps", "5", "--size", "31"], "even side"),
@@ -292,5 +298,71 @@ fn bad_arguments_are_told_apart_and_end_with_2() {
         assert_eq!(done.status.code(), Some(2), "{arguments:?}: {error}");
         assert!(error.contains(says), "{arguments:?}: {error}");
         assert!(!Path::new(out).exists(), "{arguments:?} left a folder behind");
+    }
+}
+
+/// Pictures with their telescope: Gaussians in noise, so that what should come out is known.
+fn pictures(path: &Path) {
+    let mut rng = <rand_chacha::ChaCha8Rng as rand_chacha::rand_core::SeedableRng>::seed_from_u64(2);
+    let gaussian = |side: usize, sigma: f64| {
+        let middle = (side / 2) as f64;
+        Plane::from_shape_fn((side, side), |(j, i)| {
+            let r2 = (i as f64 - middle).powi(2) + (j as f64 - middle).powi(2);
+            ((-0.5 * r2 / (sigma * sigma)).exp() / (std::f64::consts::TAU * sigma * sigma)) as f32
+        })
+    };
+    let mut hdus = Vec::new();
+    for (k, flux) in [100.0f32, 60.0, 0.05].into_iter().enumerate() {
+        let mut picture = gaussian(48, 4.0 + k as f64) * flux;
+        picture.mapv_inplace(|v| {
+            let noise: f64 = rand_distr::Distribution::sample(&rand_distr::StandardNormal, &mut rng);
+            v + 0.002 * noise as f32
+        });
+        hdus.push(ExtraHdu::Plane { name: format!("GAL{k:03}"), plane: picture, cards: Cards::new() });
+        hdus.push(ExtraHdu::Plane { name: format!("PSF{k:03}"), plane: gaussian(31, 1.4), cards: Cards::new() });
+    }
+    let mut cards = Cards::new();
+    cards.push("PIXSCALE", 0.03, "[arcsec]");
+    write_hdus(path, &cards, &hdus).expect("pictures");
+}
+
+#[test]
+fn real_galaxies_and_empty_positions_are_in_the_truth() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("pictures.fits");
+    pictures(&file);
+    let (file, out) = (file.to_str().expect("a path"), folder.path().to_str().expect("a path"));
+    let common = ["simulate", "--out", out, "--size", "384,320", "--objects", "40", "--stars", "8", "--seed", "3"];
+    let target = ["--truth-stamps", "64", "--target-fwhm", "0.15", "--target-scale", "0.1"];
+    let done =
+        stillair(&[&common[..], &target, &["--galaxies", file, "--galaxies-share", "0.7", "--blanks", "5"]].concat());
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("1 of 3 pictures are left out"), "{said}");
+    let mut truth = FitsFile::open(&folder.path().join("lsst-3.truth.fits"), 1 << 30).expect("truth");
+    let table = truth.read_table(hdu_index(&truth, "TRUTH")).expect("table");
+    let kinds = table.strings("kind").expect("kinds");
+    let real = kinds.iter().filter(|k| k.as_str() == "picture").count();
+    assert!(real > 12 && real < 32, "{kinds:?}");
+    let index = hdu_index(&truth, "TRUTH_STAMPS");
+    let cards = truth.cards(index).expect("cards");
+    assert!((cards.real("TGTFWHM").expect("a target") - 0.15).abs() < 1e-9);
+    assert!((cards.real("PIXSCALE").expect("a scale") - 0.1).abs() < 1e-9);
+    let blanks = truth.read_table(hdu_index(&truth, "BLANKS")).expect("blanks");
+    assert_eq!(blanks.rows(), 5);
+    let csv = std::fs::read_to_string(folder.path().join("lsst-3.blanks.csv")).expect("a catalogue of blanks");
+    assert_eq!(csv.lines().count(), 6);
+    // image and truth show the same objects: flux of what stands alone, by the truth's stamps
+    let flux = table.numbers("flux_image").expect("fluxes");
+    let mut stamps = stillair::archive::StampCubes::open(&folder.path().join("lsst-3.truth.fits")).expect("stamps");
+    let cube = stamps.cube("TRUTH_STAMPS").expect("a cube").clone();
+    assert_eq!(cube.shape, (40, 128, 128));
+    for (i, (kind, flux)) in kinds.iter().zip(&flux).enumerate().filter(|(_, (k, _))| k.as_str() == "picture") {
+        let stamp = stamps.plane(&cube, i).expect("a stamp");
+        let sum: f64 = stamp.iter().map(|v| f64::from(*v)).sum();
+        assert!((sum / flux - 1.0).abs() < 0.02, "{kind} {i}: {sum} of {flux}");
+        let least = stamp.iter().copied().fold(0.0f32, f32::min);
+        let most = stamp.iter().copied().fold(0.0f32, f32::max);
+        assert!(least > -0.03 * most, "{kind} {i}: {least} beside {most}");
     }
 }

@@ -256,7 +256,8 @@ fn bin(pairs: &[Pair<'_>], from: f64, to: f64, excluded: Flags, points_too: bool
         centroid_rms: rms(sound.iter().map(|(t, m)| (m.x - t.x).hypot(m.y - t.y))),
         c_psf: Slope::of(shaped.iter().map(|(_, m)| (m.psf_e, m.e))),
         c_psf_of_error: Slope::of(shaped.iter().map(|p| (p.1.psf_e, error(p)))),
-        c_true: Slope::of(shaped.iter().map(|(t, m)| (t.e, m.e))),
+        // what is round has no true ellipticity to correlate with
+        c_true: Slope::of(shaped.iter().filter(|(t, _)| t.has_shape).map(|(t, m)| (t.e, m.e))),
         nmse: image(|s| s.nmse),
         ssim: image(|s| s.ssim),
         ssim_object: image(|s| s.ssim_object),

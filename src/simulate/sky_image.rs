@@ -22,6 +22,10 @@ const LEAST_TRANSFER: f64 = 0.1;
 const TAPER: f64 = 0.7;
 /// Starlet coefficients below this many standard deviations of their noise are noise.
 const SIGNIFICANCE: f64 = 3.0;
+/// Least signal-to-noise ratio of the sum of a picture's pixels.
+const LEAST_SNR: f64 = 30.0;
+/// Share of the picture's half width at which it begins to be brought to nothing.
+const EDGE: f64 = 0.65;
 /// Starlet scales that are cleaned.
 const SCALES: usize = 4;
 
@@ -41,6 +45,12 @@ pub enum SkyImageError {
     /// Nothing stands out of the noise.
     #[error("nothing stands out of the picture's noise")]
     Empty,
+    /// Too faint: what would be drawn is its noise.
+    #[error("its signal-to-noise ratio is {snr:.0}, below {LEAST_SNR}: what would be drawn is its noise")]
+    Faint {
+        /// Sum over the noise of the sum.
+        snr: f64,
+    },
     /// The PSF has no flux.
     #[error("the picture's PSF has no flux, or pixels that are not finite")]
     Psf,
@@ -203,36 +213,46 @@ fn transform(plane: &Plane, centre: (f64, f64), scale: f64, side: usize) -> Vec<
     values
 }
 
-/// Median and standard deviation (by the median absolute deviation) of the outermost pixels, two wide.
-fn border(plane: &Plane) -> (f64, f64) {
-    let (ny, nx) = plane.dim();
-    let outer = |(j, i): (usize, usize)| j < 2 || i < 2 || j + 2 >= ny || i + 2 >= nx;
-    let mut values: Vec<f32> = plane.indexed_iter().filter(|(at, _)| outer(*at)).map(|(_, v)| *v).collect();
+/// Distance of a pixel from the picture's middle, in units of its half width.
+fn distance((row, column): (usize, usize), (ny, nx): (usize, usize)) -> f64 {
+    let (y, x) = (row as f64 - 0.5 * (ny as f64 - 1.0), column as f64 - 0.5 * (nx as f64 - 1.0));
+    x.hypot(y) / (0.5 * ny.min(nx) as f64)
+}
+
+/// Median and standard deviation (by the median absolute deviation) of the corners.
+fn corners(plane: &Plane) -> (f64, f64) {
+    let mut values: Vec<f32> =
+        plane.indexed_iter().filter(|(at, _)| distance(*at, plane.dim()) > 1.0).map(|(_, v)| *v).collect();
     let median = median_in_place(&mut values).unwrap_or(0.0);
     let mut off: Vec<f32> = values.iter().map(|v| (f64::from(*v) - median).abs() as f32).collect();
     (median, MAD_TO_SIGMA * median_in_place(&mut off).unwrap_or(0.0))
 }
 
-/// Sky off, starlet coefficients below the noise of their scale taken out, and the picture brought smoothly to nothing at its sides.
+/// Sky off, starlet coefficients below the noise of their scale taken out, nothing left negative, and the picture brought smoothly to nothing
+/// towards a circle, so that its frame is not seen.
 fn cleaned(picture: &Plane) -> Result<Plane, SkyImageError> {
-    let (ny, nx) = picture.dim();
-    let (sky, _) = border(picture);
+    let (sky, sigma) = corners(picture);
     let image = picture.mapv(|v| v - sky as f32);
+    let sum: f64 = image.iter().map(|v| f64::from(*v)).sum();
+    if sum <= 0.0 {
+        return Err(SkyImageError::Empty);
+    }
+    let snr = sum / (sigma * (image.len() as f64).sqrt());
+    if snr < LEAST_SNR {
+        return Err(SkyImageError::Faint { snr });
+    }
     let parts = starlet::transform(&image, SCALES).map_err(|_| SkyImageError::Empty)?;
     let mut clean = parts.smooth.clone();
     for (scale, detail) in parts.details.iter().enumerate() {
-        let (_, sigma) = border(detail);
+        let (_, sigma) = corners(detail);
         // a lone coefficient of the finest scale is noise more often than not
         let level = (SIGNIFICANCE + f64::from(u8::from(scale == 0))) * sigma;
         clean.zip_mut_with(detail, |c, d| *c += if f64::from(d.abs()) > level { *d } else { 0.0 });
     }
-    let edge = |position: usize, n: usize| {
-        let distance = position.min(n - 1 - position) as f64;
-        let t = (distance / (0.15 * n as f64)).min(1.0);
-        0.5 - 0.5 * (std::f64::consts::PI * t).cos()
-    };
-    for ((j, i), v) in clean.indexed_iter_mut() {
-        *v *= (edge(j, ny) * edge(i, nx)) as f32;
+    let shape = clean.dim();
+    for (at, v) in clean.indexed_iter_mut() {
+        let t = ((distance(at, shape) - EDGE) / (1.0 - EDGE)).clamp(0.0, 1.0);
+        *v = v.max(0.0) * (0.5 + 0.5 * (std::f64::consts::PI * t).cos()) as f32;
     }
     Ok(clean)
 }

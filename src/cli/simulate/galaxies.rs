@@ -12,7 +12,7 @@ const MAX_BYTES: u64 = 1 << 31;
 /// Most pixels of a picture.
 const MAX_PIXELS: u64 = 1 << 24;
 
-/// Reads every GALx with its PSFx; pictures that nothing stands out of are left out with a word on standard error.
+/// Reads every GALx with its PSFx; pictures that are too small or too faint are left out with a word on standard error.
 pub(super) fn read(path: &Path, share: f64) -> Result<Pictures, CliError> {
     if !(0.0..=1.0).contains(&share) {
         return Err(CliError::Usage(format!("--galaxies-share {share}: a share lies between 0 and 1")));
@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path, share: f64) -> Result<Pictures, CliError> {
         .filter_map(|hdu| Some((hdu.name.to_ascii_uppercase().strip_prefix("GAL")?.to_string(), hdu.index)))
         .collect();
     let mut galaxies = Vec::with_capacity(named.len());
-    let mut left_out = 0;
+    let mut left_out = Vec::new();
     for (number, index) in &named {
         let psf_name = format!("PSF{number}");
         let psf_index = file.find(&psf_name).ok_or_else(|| wrong(format!("GAL{number} has no {psf_name}")))?.index;
@@ -34,13 +34,25 @@ pub(super) fn read(path: &Path, share: f64) -> Result<Pictures, CliError> {
         match SkyImage::new(&picture, &psf) {
             Ok(image) => galaxies.push(Arc::new(image)),
             Err(error) => {
-                left_out += 1;
-                eprintln!("stillair: {}: GAL{number} is left out: {error}", path.display());
+                left_out.push(format!("GAL{number}"));
+                tracing::info!("{}: GAL{number} is left out: {error}", path.display());
             }
         }
     }
+    if !left_out.is_empty() {
+        eprintln!(
+            "stillair: {}: {} of {} pictures are left out, as too small or too faint (--log info says why)",
+            path.display(),
+            left_out.len(),
+            named.len()
+        );
+    }
     if galaxies.is_empty() {
-        return Err(wrong(format!("no usable picture: {} HDUs GAL*, {left_out} of them left out", named.len())));
+        return Err(wrong(format!(
+            "no usable picture: {} HDUs GAL*, {} of them left out",
+            named.len(),
+            left_out.len()
+        )));
     }
     let pixel_scale = pixel_scale(&mut file).ok_or_else(|| {
         wrong("the pictures' pixel scale is not stated (column pixel_scale_arcsec of CATALOG, or card PIXSCALE)".into())

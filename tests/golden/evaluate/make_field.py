@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 HERE = os.path.dirname(os.path.abspath(__file__))
 rng = np.random.default_rng(11)
 N, SIDE, FACTOR, DETECTOR = 12, 32, 2, 0.2
-TARGET = 2.0  # FWHM, target pixels
+TARGET = 2.1  # FWHM, target pixels; two would put pixels at exactly half of a star's maximum
 MIDDLE = SIDE // 2
 s_t = TARGET / np.sqrt(8 * np.log(2))
 
