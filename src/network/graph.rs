@@ -120,7 +120,8 @@ fn outlet_fits(outlet: &Outlet, what: &str, shapes: &[Vec<Want>], say: &mut impl
 /// What to do about a shape that does not fit, by the first axis that is wrong.
 fn shape_remedy(shapes: &[Vec<Want>], have: &[i64]) -> String {
     let Some(wanted) = shapes.iter().find(|dims| dims.len() == have.len()) else {
-        return "export with as many axes: images are (batch, plane, row, column), numbers (batch) or (batch, 1)".into();
+        return "export with as many axes: images are (batch, plane, row, column), numbers (batch) or (batch, 1)"
+            .into();
     };
     let wrong = wanted.iter().zip(have).position(|(want, &have)| match want {
         Want::Any => have != -1,
@@ -133,7 +134,8 @@ fn shape_remedy(shapes: &[Vec<Want>], have: &[i64]) -> String {
         (Some(1), &[_, planes, ..]) if have.len() == 4 => format!(
             "the graph has {planes} channels: list as many planes in [[inputs]], in the order of the channels, or export with as many channels as the card names planes"
         ),
-        _ => "export with these axes (dynamic_axes), or change shape.side, shape.border or shape.batches in the card".into(),
+        _ => "export with these axes (dynamic_axes), or change shape.side, shape.border or shape.batches in the card"
+            .into(),
     }
 }
 

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::card::{Card, PlaneKind, ScalarKind};
 use super::error::{NetworkError, ObjectError};
+use super::planes::{Filtered, filtered};
 use super::runtime::Runtime;
 use super::settings::{Device, NetworkSettings};
-use super::planes::{Filtered, filtered};
 use super::{Companions, NetworkInput, graph, normalise, onnx_header};
 use crate::image::Plane;
 

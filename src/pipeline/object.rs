@@ -123,7 +123,17 @@ pub fn prepare_object(
     let observed = wants_observed
         .then(|| observed_on_target(&stamp.observed, stamp.centre, field.factor, settings.deconv.taper))
         .transpose()?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, companions, observed, cutting, preparing: began.elapsed() })
+    Ok(Prepared {
+        stamp,
+        psf,
+        psf_fwhm,
+        psf_moments,
+        deconvolved,
+        companions,
+        observed,
+        cutting,
+        preparing: began.elapsed(),
+    })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
