@@ -71,6 +71,7 @@ fn perfect(t: &TruthRow) -> MeasuredRow {
         psf_e: [0.05, 0.02],
         flags: Flags::empty(),
         image: None,
+        invented: None,
     }
 }
 
@@ -125,7 +126,8 @@ fn biases_leakage_and_pulls_come_out_as_put_in() {
         if !t.has_shape {
             m.e = [9.0, 9.0];
         }
-        m.image = Some(ImageScore { nmse: 0.1 + 0.001 * f64::from(i % 3), ssim: 0.9, flux_error: 0.02 });
+        m.image =
+            Some(ImageScore { nmse: 0.1 + 0.001 * f64::from(i % 3), ssim: 0.9, ssim_object: 0.8, flux_error: 0.02 });
         truth.push(t);
         measured.push(m);
     }

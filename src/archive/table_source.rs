@@ -209,7 +209,8 @@ impl TableSource {
         Ok(values)
     }
 
-    fn unit(&self, name: &str) -> Option<String> {
+    /// The unit that the file states of a column.
+    pub fn unit(&self, name: &str) -> Option<String> {
         let position = self.names.iter().position(|n| n == name)?;
         match &self.data {
             Data::Fits(table) => table.unit(name).ok(),

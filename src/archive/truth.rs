@@ -8,6 +8,8 @@ use crate::fits::{FitsFile, HduContent, Table};
 
 /// Name of the table's HDU, in the exposure's own file or in `<exposure>.truth.fits` beside it.
 pub const TRUTH_HDU: &str = "TRUTH";
+/// Name of the HDU of a truth file that lists positions where nothing is.
+pub const BLANKS_HDU: &str = "BLANKS";
 
 /// One simulated object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +20,10 @@ pub struct TruthObject {
     pub x: f64,
     /// Row of the centre, 0-based pixels.
     pub y: f64,
+    /// Right ascension, degrees; NaN if not given.
+    pub ra: f64,
+    /// Declination, degrees; NaN if not given.
+    pub dec: f64,
     /// Total flux, in [`TruthTable::flux_unit`].
     pub flux: f64,
     /// Whether it is a star.
@@ -32,6 +38,17 @@ pub struct TruthObject {
     pub e2: f64,
 }
 
+/// A position where nothing is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Blank {
+    /// Identifier.
+    pub id: i64,
+    /// Column, 0-based pixels.
+    pub x: f64,
+    /// Row, 0-based pixels.
+    pub y: f64,
+}
+
 /// The truth of an exposure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TruthTable {
@@ -39,6 +56,12 @@ pub struct TruthTable {
     pub flux_unit: String,
     /// The objects.
     pub objects: Vec<TruthObject>,
+    /// Positions where nothing is, where the file lists any.
+    pub blanks: Vec<Blank>,
+    /// AB magnitude of one image unit (card MAGZERO); `None` if not given.
+    pub zero_point: Option<f64>,
+    /// Detector pixel, arcsec (card PIXSCALE); `None` if not given.
+    pub pixel_scale: Option<f64>,
 }
 
 impl TruthTable {
@@ -49,19 +72,28 @@ impl TruthTable {
 }
 
 /// Reads the truth that goes with an exposure; `None` if there is none. Needs columns `x`, `y`, `flux`; takes `id`, `snr`, `star` (or
-/// `kind`, text beginning with `s` for a star), `half_light_radius`, `e1`, `e2` where they are.
+/// `kind`, text beginning with `s` for a star), `ra`, `dec`, `half_light_radius`, `e1`, `e2` where they are.
 pub fn read_truth(exposure: &Path) -> Result<Option<TruthTable>, ArchiveError> {
-    if let Ok(mut file) = FitsFile::open(exposure, MAX_TABLE_BYTES)
-        && let Some(index) = truth_hdu(&file)
-    {
-        return table(&file.read_table(index)?).map(Some);
-    }
-    let Some(path) = beside(exposure).filter(|p| p.exists()) else { return Ok(None) };
+    let Some(path) = truth_file(exposure) else { return Ok(None) };
     let mut file = FitsFile::open(&path, MAX_TABLE_BYTES)?;
-    match truth_hdu(&file) {
-        Some(index) => table(&file.read_table(index)?).map(Some),
-        None => table(&file.first_table()?).map(Some),
+    let mut truth = match truth_hdu(&file) {
+        Some(index) => table(&file.read_table(index)?)?,
+        None => table(&file.first_table()?)?,
+    };
+    let blanks = file.find(BLANKS_HDU).filter(|hdu| hdu.content == HduContent::Table).map(|hdu| hdu.index);
+    if let Some(index) = blanks {
+        let table = file.read_table(index)?;
+        let (ids, x, y) = (table.integers("id")?, table.numbers("x")?, table.numbers("y")?);
+        let places = ids.into_iter().zip(x).zip(y);
+        truth.blanks = places.map(|((id, x), y)| Blank { id, x: x - 1.0, y: y - 1.0 }).collect();
     }
+    Ok(Some(truth))
+}
+
+/// The file that holds the truth of an exposure: itself, or the one beside it; `None` if there is none.
+pub fn truth_file(exposure: &Path) -> Option<PathBuf> {
+    let itself = FitsFile::open(exposure, MAX_TABLE_BYTES).is_ok_and(|file| truth_hdu(&file).is_some());
+    if itself { Some(exposure.to_path_buf()) } else { beside(exposure).filter(|p| p.exists()) }
 }
 
 fn truth_hdu(file: &FitsFile) -> Option<usize> {
@@ -89,6 +121,7 @@ fn table(table: &Table) -> Result<TruthTable, ArchiveError> {
     } else {
         vec![false; table.rows()]
     };
+    let (ra, dec) = (or_nan("ra")?, or_nan("dec")?);
     let (snr, radius, e1, e2) = (or_nan("snr")?, or_nan("half_light_radius")?, or_nan("e1")?, or_nan("e2")?);
     let mut objects = Vec::with_capacity(table.rows());
     for ((((&id, &x), &y), &flux), &star) in ids.iter().zip(&x).zip(&y).zip(&flux).zip(&star) {
@@ -98,6 +131,8 @@ fn table(table: &Table) -> Result<TruthTable, ArchiveError> {
             id,
             x: x - 1.0,
             y: y - 1.0,
+            ra: at(&ra),
+            dec: at(&dec),
             flux,
             star,
             snr: at(&snr),
@@ -106,7 +141,13 @@ fn table(table: &Table) -> Result<TruthTable, ArchiveError> {
             e2: at(&e2),
         });
     }
-    Ok(TruthTable { flux_unit: table.unit("flux")?, objects })
+    Ok(TruthTable {
+        flux_unit: table.unit("flux")?,
+        objects,
+        blanks: Vec::new(),
+        zero_point: table.cards.real("MAGZERO"),
+        pixel_scale: table.cards.real("PIXSCALE"),
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod output;
 
 mod bus;
 mod config;
+mod evaluate;
 mod flags;
 mod models;
 mod process;
@@ -74,6 +75,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Serve(serve::ServeArgs),
     Simulate(simulate::SimulateArgs),
+    Evaluate(evaluate::EvaluateArgs),
     /// Prepare a NATS server
     #[command(subcommand)]
     Bus(bus::BusCommand),
@@ -119,6 +121,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match &cli.command {
         Command::Config(command) => return config::run(command, config),
+        Command::Evaluate(args) => return evaluate::run(args),
         Command::Flags => return flags::print_flags(),
         Command::Columns => return flags::print_columns(),
         _ => {}
@@ -132,6 +135,6 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
         Command::Bus(command) => bus::run(&command, &settings),
         Command::DeadLetter(command) => bus::dead_letters(&command, &settings),
-        Command::Config(_) | Command::Serve(_) | Command::Flags | Command::Columns => Ok(()),
+        Command::Config(_) | Command::Serve(_) | Command::Evaluate(_) | Command::Flags | Command::Columns => Ok(()),
     }
 }

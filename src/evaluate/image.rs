@@ -51,8 +51,10 @@ impl Classify for ImageError {
 pub struct ImageScore {
     /// |x - t|^2 / |t|^2 under the window.
     pub nmse: f64,
-    /// Structural similarity under the window.
+    /// Structural similarity of the images under the window, mean over the whole image: as empty as it is, as near to 1.
     pub ssim: f64,
+    /// The same, mean weighted by the window: that of the object, whatever the size of the stamp.
+    pub ssim_object: f64,
     /// |sum x - sum t| / |sum t| over the whole images.
     pub flux_error: f64,
 }
@@ -69,7 +71,12 @@ pub fn score_image(output: &Plane, truth: &Plane, centre: (f64, f64), fwhm: f64)
     if flux == 0.0 {
         return Err(ImageError::Empty { what: "the truth has no flux" });
     }
-    Ok(ImageScore { nmse: nmse(&x, &t)?, ssim: ssim(&x, &t)?, flux_error: (total(output) - flux).abs() / flux.abs() })
+    let map = ssim_map(&x, &t)?;
+    let (rows, columns) = map.dim();
+    let inner = window.slice(ndarray::s![SSIM_RADIUS..SSIM_RADIUS + rows, SSIM_RADIUS..SSIM_RADIUS + columns]);
+    let ssim_object = (&map * &inner).sum() / inner.sum();
+    let ssim = map.sum() / map.len() as f64;
+    Ok(ImageScore { nmse: nmse(&x, &t)?, ssim, ssim_object, flux_error: (total(output) - flux).abs() / flux.abs() })
 }
 
 /// Round Gaussian of `fwhm` pixels and height 1 about `centre` (column, row; 0-based).
@@ -101,6 +108,12 @@ pub fn nmse(output: &Plane, truth: &Plane) -> Result<f64, ImageError> {
 /// Structural similarity (Wang et al. 2004): Gaussian filter of 1.5 pixels on 11 x 11, population covariances,
 /// K1 = 0.01, K2 = 0.03, the range that of the truth; mean over the pixels whose filter lies within the image.
 pub fn ssim(output: &Plane, truth: &Plane) -> Result<f64, ImageError> {
+    let map = ssim_map(output, truth)?;
+    Ok(map.sum() / map.len() as f64)
+}
+
+/// Structural similarity at the pixels whose filter lies within the image: shape (rows - 10, columns - 10).
+fn ssim_map(output: &Plane, truth: &Plane) -> Result<Array2<f64>, ImageError> {
     same_shape(output, truth)?;
     let shape = truth.dim();
     if shape.0.min(shape.1) < 2 * SSIM_RADIUS + 1 {
@@ -120,12 +133,12 @@ pub fn ssim(output: &Plane, truth: &Plane) -> Result<f64, ImageError> {
     let (x, t) = (wide(output), wide(truth));
     let (mean_x, mean_t) = (smooth(&x), smooth(&t));
     let (xx, tt, xt) = (smooth(&(&x * &x)), smooth(&(&t * &t)), smooth(&(&x * &t)));
-    let mut sum = 0.0;
-    for ((((&ux, &ut), &xx), &tt), &xt) in mean_x.iter().zip(&mean_t).zip(&xx).zip(&tt).zip(&xt) {
+    let mut map = Array2::zeros(mean_x.dim());
+    for (((((out, &ux), &ut), &xx), &tt), &xt) in map.iter_mut().zip(&mean_x).zip(&mean_t).zip(&xx).zip(&tt).zip(&xt) {
         let (vx, vt, cov) = (xx - ux * ux, tt - ut * ut, xt - ux * ut);
-        sum += ((2.0 * ux * ut + c1) * (2.0 * cov + c2)) / ((ux * ux + ut * ut + c1) * (vx + vt + c2));
+        *out = ((2.0 * ux * ut + c1) * (2.0 * cov + c2)) / ((ux * ux + ut * ut + c1) * (vx + vt + c2));
     }
-    Ok(sum / mean_x.len() as f64)
+    Ok(map)
 }
 
 /// Gaussian filter at the pixels whose neighbourhood lies within the image: shape (rows - 10, columns - 10).

@@ -5,16 +5,20 @@
 //! size Qxx + Qyy, leakage C_psf = sum e_out . e_psf / sum |e_psf|^2 (0 is right), correlation
 //! C_true = sum e_out . e_true / sum |e_true|^2 (1 is right).
 
+mod align;
 mod blanks;
 mod image;
+mod invented;
 mod matching;
 mod report;
 mod statistics;
 mod table;
 
+pub use align::{Aligned, align, fwhm_of_area, shifted, upsampled};
 pub use blanks::{BlankReport, BlankRow, evaluate_blanks};
 pub use image::{ImageError, ImageScore, gaussian_window, nmse, score_image, ssim};
+pub use invented::{Invented, InventedSettings, invented_structure};
 pub use matching::{Match, match_positions};
-pub use report::{Bin, EvaluateSettings, MeasuredRow, Report, TruthRow, evaluate};
+pub use report::{Bin, EvaluateSettings, FieldRows, Group, MeasuredRow, Report, TruthRow, evaluate, evaluate_fields};
 pub use statistics::{Centre, Slope};
-pub use table::{render, render_blanks};
+pub use table::{render, render_blanks, render_groups};

@@ -44,6 +44,8 @@ pub struct MeasuredRow {
     pub flags: Flags,
     /// Scores of its image, where images were compared.
     pub image: Option<ImageScore>,
+    /// Whether its image shows small-scale structure that is not in the truth, where images were compared.
+    pub invented: Option<bool>,
 }
 
 /// How rows are compared.
@@ -54,6 +56,8 @@ pub struct EvaluateSettings {
     pub match_radius: f64,
     /// Edges of the bins in true signal-to-noise ratio, ascending; a last bin without end follows.
     pub snr_edges: Vec<f64>,
+    /// Signal-to-noise ratios above each of which all objects are summed up together.
+    pub above: Vec<f64>,
     /// Matched rows with any of these flags count in completeness only (bits of the row flags).
     pub excluded_flags: u32,
 }
@@ -63,6 +67,7 @@ impl Default for EvaluateSettings {
         Self {
             match_radius: 2.0,
             snr_edges: vec![5.0, 10.0, 30.0, 100.0, 300.0],
+            above: vec![100.0],
             excluded_flags: (Flags::EDGE | Flags::SATURATED | Flags::FIT_FAILED).bits(),
         }
     }
@@ -105,10 +110,27 @@ pub struct Bin {
     pub c_true: Slope,
     /// NMSE of the images.
     pub nmse: Centre,
-    /// SSIM of the images.
+    /// SSIM of the images, over the whole stamps.
     pub ssim: Centre,
+    /// SSIM of the images, weighted by the window.
+    pub ssim_object: Centre,
     /// |sum - true sum| / |true sum| of the images.
     pub flux_error: Centre,
+    /// Share of the images whose small-scale structure has no counterpart in the truth; NaN where none was compared.
+    pub invented: f64,
+    /// Share of the rows flagged `FALSE_STRUCTURE`.
+    pub flagged_structure: f64,
+}
+
+/// Objects of one kind, by true signal-to-noise ratio.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Group {
+    /// All of them together.
+    pub all: Bin,
+    /// By true signal-to-noise ratio, ascending; objects below the first edge or of unknown ratio are in `all` only.
+    pub bins: Vec<Bin>,
+    /// All above one ratio together.
+    pub above: Vec<Bin>,
 }
 
 /// A catalogue against the truth.
@@ -130,43 +152,85 @@ pub struct Report {
     pub all: Bin,
     /// By true signal-to-noise ratio, ascending; objects below the first edge or of unknown ratio are in `all` only.
     pub bins: Vec<Bin>,
+    /// All above one ratio together.
+    pub above: Vec<Bin>,
+    /// Objects that have a shape.
+    pub galaxies: Group,
+    /// Those that have none: here shape and size are those of the image, against the target PSF's.
+    pub stars: Group,
+}
+
+/// Truth and measurement of one field.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldRows<'a> {
+    /// True objects.
+    pub truth: &'a [TruthRow],
+    /// Measured objects.
+    pub measured: &'a [MeasuredRow],
 }
 
 /// Matches rows to the truth and compares them.
 pub fn evaluate(truth: &[TruthRow], measured: &[MeasuredRow], settings: &EvaluateSettings) -> Report {
-    let truth_positions: Vec<(f64, f64)> = truth.iter().map(|t| (t.x, t.y)).collect();
-    let measured_positions: Vec<(f64, f64)> = measured.iter().map(|m| (m.x, m.y)).collect();
-    let mut partner: Vec<Option<&MeasuredRow>> = vec![None; truth.len()];
-    let matches = match_positions(&truth_positions, &measured_positions, settings.match_radius);
-    for m in &matches {
-        if let Some(slot) = partner.get_mut(m.truth) {
-            *slot = measured.get(m.measured);
+    evaluate_fields(&[FieldRows { truth, measured }], settings)
+}
+
+/// A true object and the row that belongs to it.
+type Pair<'a> = (&'a TruthRow, Option<&'a MeasuredRow>);
+
+/// Matches the rows of several fields, each to its own truth, and compares them all together.
+pub fn evaluate_fields(fields: &[FieldRows<'_>], settings: &EvaluateSettings) -> Report {
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    for field in fields {
+        let truth_positions: Vec<(f64, f64)> = field.truth.iter().map(|t| (t.x, t.y)).collect();
+        let measured_positions: Vec<(f64, f64)> = field.measured.iter().map(|m| (m.x, m.y)).collect();
+        let mut partner: Vec<Option<&MeasuredRow>> = vec![None; field.truth.len()];
+        for m in match_positions(&truth_positions, &measured_positions, settings.match_radius) {
+            if let Some(slot) = partner.get_mut(m.truth) {
+                *slot = field.measured.get(m.measured);
+            }
         }
+        pairs.extend(field.truth.iter().zip(partner));
     }
-    let pairs: Vec<(&TruthRow, Option<&MeasuredRow>)> = truth.iter().zip(partner).collect();
     let excluded = Flags::from_bits_retain(settings.excluded_flags);
-    let ends = settings.snr_edges.iter().skip(1).copied().chain([f64::INFINITY]);
-    let bins = settings.snr_edges.iter().copied().zip(ends).map(|(from, to)| bin(&pairs, from, to, excluded)).collect();
+    let measured: usize = fields.iter().map(|f| f.measured.len()).sum();
+    let matched = pairs.iter().filter(|(_, m)| m.is_some()).count();
+    let (galaxies, stars): (Vec<Pair<'_>>, Vec<Pair<'_>>) = pairs.iter().partition(|(t, _)| t.has_shape);
+    let Group { all, bins, above } = group(&pairs, settings, false);
     Report {
-        truth: truth.len(),
-        measured: measured.len(),
-        matched: matches.len(),
+        truth: pairs.len(),
+        measured,
+        matched,
         excluded: pairs.iter().filter(|(_, m)| m.is_some_and(|m| m.flags.intersects(excluded))).count(),
-        completeness: matches.len() as f64 / truth.len() as f64,
-        purity: matches.len() as f64 / measured.len() as f64,
-        all: bin(&pairs, f64::NEG_INFINITY, f64::INFINITY, excluded),
+        completeness: matched as f64 / pairs.len() as f64,
+        purity: matched as f64 / measured as f64,
+        all,
         bins,
+        above,
+        galaxies: group(&galaxies, settings, false),
+        stars: group(&stars, settings, true),
     }
 }
 
-fn bin(pairs: &[(&TruthRow, Option<&MeasuredRow>)], from: f64, to: f64, excluded: Flags) -> Bin {
+/// `points_too`: shapes and sizes of objects without a shape of their own count.
+fn group(pairs: &[Pair<'_>], settings: &EvaluateSettings, points_too: bool) -> Group {
+    let excluded = Flags::from_bits_retain(settings.excluded_flags);
+    let ends = settings.snr_edges.iter().skip(1).copied().chain([f64::INFINITY]);
+    let one = |from, to| bin(pairs, from, to, excluded, points_too);
+    Group {
+        all: one(f64::NEG_INFINITY, f64::INFINITY),
+        bins: settings.snr_edges.iter().copied().zip(ends).map(|(from, to)| one(from, to)).collect(),
+        above: settings.above.iter().map(|&from| one(from, f64::INFINITY)).collect(),
+    }
+}
+
+fn bin(pairs: &[Pair<'_>], from: f64, to: f64, excluded: Flags, points_too: bool) -> Bin {
     let everything = from == f64::NEG_INFINITY;
-    let inside: Vec<&(&TruthRow, Option<&MeasuredRow>)> =
-        pairs.iter().filter(|(t, _)| everything || (t.snr >= from && t.snr < to)).collect();
+    let inside: Vec<&Pair<'_>> = pairs.iter().filter(|(t, _)| everything || (t.snr >= from && t.snr < to)).collect();
     let matched = inside.iter().filter(|(_, m)| m.is_some()).count();
     let sound: Vec<(&TruthRow, &MeasuredRow)> =
         inside.iter().filter_map(|(t, m)| m.filter(|m| !m.flags.intersects(excluded)).map(|m| (*t, m))).collect();
-    let shaped: Vec<(&TruthRow, &MeasuredRow)> = sound.iter().copied().filter(|(t, _)| t.has_shape).collect();
+    let shaped: Vec<(&TruthRow, &MeasuredRow)> =
+        sound.iter().copied().filter(|(t, _)| points_too || t.has_shape).collect();
     let pulls: Vec<f64> = sound
         .iter()
         .filter(|(_, m)| m.flux_err > 0.0)
@@ -174,6 +238,7 @@ fn bin(pairs: &[(&TruthRow, Option<&MeasuredRow>)], from: f64, to: f64, excluded
         .filter(|p| p.is_finite())
         .collect();
     let error = |(t, m): &(&TruthRow, &MeasuredRow)| [m.e[0] - t.e[0], m.e[1] - t.e[1]];
+    let judged: Vec<bool> = sound.iter().filter_map(|(_, m)| m.invented).collect();
     let image = |f: fn(&ImageScore) -> f64| Centre::of(sound.iter().filter_map(|(_, m)| m.image.as_ref().map(f)));
     Bin {
         snr_from: from,
@@ -194,6 +259,10 @@ fn bin(pairs: &[(&TruthRow, Option<&MeasuredRow>)], from: f64, to: f64, excluded
         c_true: Slope::of(shaped.iter().map(|(t, m)| (t.e, m.e))),
         nmse: image(|s| s.nmse),
         ssim: image(|s| s.ssim),
+        ssim_object: image(|s| s.ssim_object),
         flux_error: image(|s| s.flux_error),
+        invented: judged.iter().filter(|i| **i).count() as f64 / judged.len() as f64,
+        flagged_structure: sound.iter().filter(|(_, m)| m.flags.contains(Flags::FALSE_STRUCTURE)).count() as f64
+            / sound.len() as f64,
     }
 }

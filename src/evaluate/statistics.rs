@@ -11,6 +11,10 @@ pub struct Centre {
     pub median: f64,
     /// 1.4826 times the median absolute deviation; NaN without values.
     pub scatter: f64,
+    /// Mean, outliers and all; NaN without values.
+    pub mean: f64,
+    /// Standard deviation, outliers and all; NaN with fewer than two values.
+    pub std: f64,
 }
 
 impl Centre {
@@ -19,7 +23,21 @@ impl Centre {
         let mut finite: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
         let median = median(&mut finite);
         let mut deviations: Vec<f64> = finite.iter().map(|v| (v - median).abs()).collect();
-        Self { count: finite.len(), median, scatter: self::median(&mut deviations) * MAD_TO_SIGMA }
+        let n = finite.len() as f64;
+        let mean = finite.iter().sum::<f64>() / n;
+        let std = (finite.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        let std = if finite.len() > 1 { std } else { f64::NAN };
+        Self { count: finite.len(), median, scatter: self::median(&mut deviations) * MAD_TO_SIGMA, mean, std }
+    }
+
+    /// Standard error of the median, of a sample that is normal in its middle: sqrt(pi / 2) scatter / sqrt(count).
+    pub fn median_err(&self) -> f64 {
+        (std::f64::consts::FRAC_PI_2 / self.count as f64).sqrt() * self.scatter
+    }
+
+    /// Standard error of the mean.
+    pub fn mean_err(&self) -> f64 {
+        self.std / (self.count as f64).sqrt()
     }
 }
 
@@ -75,6 +93,9 @@ mod tests {
         let c = Centre::of([1.0, f64::NAN, 3.0, 2.0, f64::INFINITY, 4.0]);
         assert_eq!((c.count, c.median), (4, 2.5));
         assert!((c.scatter - MAD_TO_SIGMA).abs() < 1e-12);
+        assert!(c.mean == 2.5 && (c.std - (5.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert!((c.mean_err() - c.std / 2.0).abs() < 1e-12 && (c.median_err() / c.scatter - 0.6267).abs() < 1e-4);
+        assert!(Centre::of([1.0]).std.is_nan());
         assert!(Centre::of([]).median.is_nan() && Centre::of([]).scatter.is_nan());
     }
 

@@ -4,6 +4,7 @@
 mod axes;
 mod canvas;
 mod colour;
+mod evaluation;
 mod flux;
 mod panels;
 mod psf_map;
@@ -11,6 +12,7 @@ mod sheet;
 mod stars;
 
 pub use canvas::Picture;
+pub use evaluation::{ScorePoint, ScoreTexts, TruthObject, score_picture, truth_sheet};
 pub use flux::{FluxPoint, FluxTexts, flux_against_truth};
 pub use panels::{PanelObject, object_panels};
 pub use psf_map::{PsfMap, PsfPoint, StarPoint, StarStatus, psf_map};

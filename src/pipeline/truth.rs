@@ -2,19 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::score::UNSOUND;
 use crate::archive::{ArchiveError, TruthTable, read_truth};
-use crate::catalog::{Catalog, CatalogRow, Flags};
+use crate::catalog::{Catalog, CatalogRow};
 use crate::evaluate::{self, EvaluateSettings, MeasuredRow, Report, TruthRow};
 use crate::photometry;
 use crate::picture::FluxPoint;
-
-/// Matched rows with any of these count in completeness only.
-const UNSOUND: Flags = Flags::EDGE
-    .union(Flags::BAD_PIXELS)
-    .union(Flags::SATURATED)
-    .union(Flags::BLENDED)
-    .union(Flags::TRUNCATED)
-    .union(Flags::FIT_FAILED);
 
 /// How a catalogue compares with the truth.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -91,5 +84,6 @@ fn measured_row(row: &CatalogRow) -> MeasuredRow {
         psf_e: [row.psf_e1, row.psf_e2],
         flags: row.flags,
         image: None,
+        invented: None,
     }
 }

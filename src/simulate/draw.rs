@@ -1,6 +1,7 @@
 //! Random skies: what galaxies and PSFs are drawn for training stamps and exposures. Lengths in pixels.
 
 use std::f64::consts::{PI, TAU};
+use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -10,6 +11,7 @@ use super::optics::Optics;
 use super::psf::{self, Psf};
 use super::scene::{Component, Scene};
 use super::sersic;
+use super::sky_image::SkyImage;
 use super::spiral::PITCHES;
 use super::table::Shear;
 
@@ -28,11 +30,14 @@ pub enum Kind {
     Spiral,
     /// Clumps, tails, lopsided parts.
     Irregular,
+    /// A real galaxy's picture.
+    Picture,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers in tables.
-    pub const ALL: [Self; 6] = [Self::Blank, Self::Star, Self::Sersic, Self::BulgeDisc, Self::Spiral, Self::Irregular];
+    pub const ALL: [Self; 7] =
+        [Self::Blank, Self::Star, Self::Sersic, Self::BulgeDisc, Self::Spiral, Self::Irregular, Self::Picture];
 
     /// Name in tables.
     pub fn name(self) -> &'static str {
@@ -43,6 +48,7 @@ impl Kind {
             Self::BulgeDisc => "bulge+disc",
             Self::Spiral => "spiral",
             Self::Irregular => "irregular",
+            Self::Picture => "picture",
         }
     }
 }
@@ -87,6 +93,16 @@ pub fn galaxy(rng: &mut impl Rng, half_light_radius: f64) -> (Scene, Kind) {
         (p, false) if p < 0.9 => (bulge_disc(rng, half_light_radius), Kind::BulgeDisc),
         (_, false) => (irregular(rng, half_light_radius), Kind::Irregular),
     }
+}
+
+/// One of several real galaxies at random, turned and mirrored at random, of unit flux and at most as large as `half_light_radius`: never
+/// larger than the picture itself, whose pixels are `pixel` pixels long.
+pub fn picture(rng: &mut impl Rng, pictures: &[Arc<SkyImage>], pixel: f64, half_light_radius: f64) -> Option<Scene> {
+    let chosen = pictures.get(rng.random_range(0..pictures.len().max(1)))?;
+    let scale = (half_light_radius / chosen.half_light_radius).min(pixel);
+    let (angle, mirrored) = (TAU * rng.random::<f64>(), rng.random_bool(0.5));
+    let picture = Component::Picture { flux: 1.0, picture: chosen.clone(), scale, angle, mirrored, dx: 0.0, dy: 0.0 };
+    Some(Scene { components: vec![picture] })
 }
 
 fn sersic(rng: &mut impl Rng, radius: f64) -> Scene {

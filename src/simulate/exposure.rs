@@ -1,5 +1,7 @@
 //! A simulated exposure: what stands where, drawn object by object, so that the caller may share the objects among threads.
 
+use std::sync::Arc;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -9,6 +11,7 @@ use super::grid::{Grid, Renderer, Spectrum, Window};
 use super::instrument::{Instrument, Layout};
 use super::psf::{self, target_spectrum};
 use super::scene::Scene;
+use super::sky_image::SkyImage;
 use super::stamps::power;
 use crate::image::{PixelBox, Plane};
 use crate::sky::{SkyError, Wcs};
@@ -74,6 +77,17 @@ pub struct Drawn {
     pub psf_fwhm: f64,
 }
 
+/// Real galaxies to stand among the drawn ones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pictures {
+    /// The galaxies.
+    pub galaxies: Vec<Arc<SkyImage>>,
+    /// Side of their pixels, arcsec.
+    pub pixel_scale: f64,
+    /// Share of the exposure's galaxies that are real ones.
+    pub share: f64,
+}
+
 /// Everything about an exposure that is decided before a pixel is drawn.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -99,6 +113,7 @@ pub(super) mod stream {
     pub const OBJECTS: u64 = 2;
     pub const DEFECTS: u64 = 3;
     pub const COSMIC_RAYS: u64 = 4;
+    pub const BLANKS: u64 = 5;
     pub const ROWS: u64 = 1 << 32;
 }
 
@@ -117,6 +132,11 @@ const LARGEST_HALF: f64 = 320.0;
 impl Plan {
     /// Decides what the exposure `seed` holds.
     pub fn new(settings: &ExposureSettings, seed: u64) -> Result<Self, SkyError> {
+        Self::with_pictures(settings, seed, &Pictures::default())
+    }
+
+    /// As [`Plan::new`], with real galaxies among the objects; positions, magnitudes and drawn galaxies are others than without them.
+    pub fn with_pictures(settings: &ExposureSettings, seed: u64, pictures: &Pictures) -> Result<Self, SkyError> {
         let instrument = settings.layout.instrument();
         let size = (settings.nx, settings.ny);
         let mut rng = generator(seed, stream::PSF);
@@ -138,7 +158,7 @@ impl Plan {
         let wcs = Wcs::tan((ra, dec), middle, cd)?;
         let wings = wings(&psf, size);
         let mut plan = Self { settings: *settings, instrument, psf, wcs, objects: Vec::new(), seed, wings };
-        plan.objects = plan.draw_objects();
+        plan.objects = plan.draw_objects(pictures);
         Ok(plan)
     }
 
@@ -150,7 +170,7 @@ impl Plan {
         self.instrument.magnitude(5.0 * self.instrument.sky_sigma() / power(&plane).sqrt())
     }
 
-    fn draw_objects(&self) -> Vec<TruthObject> {
+    fn draw_objects(&self, pictures: &Pictures) -> Vec<TruthObject> {
         let settings = &self.settings;
         let limit = self.limiting_magnitude();
         let mut rng = generator(self.seed, stream::OBJECTS);
@@ -169,7 +189,18 @@ impl Plan {
                     let m = magnitude(&mut rng, 0.35, limit - 6.5, limit + 0.2);
                     let at_24 = self.instrument.radius_at_24 / self.instrument.pixel_scale;
                     let radius = at_24 * 10f64.powf(-0.07 * (m - 24.0)) * (0.4 * normal(&mut rng)).exp();
-                    let (scene, kind) = draw::galaxy(&mut rng, radius.clamp(0.2, 40.0));
+                    let radius = radius.clamp(0.2, 40.0);
+                    // without pictures no random number is spent on them
+                    let real = if pictures.galaxies.is_empty() || !rng.random_bool(pictures.share.clamp(0.0, 1.0)) {
+                        None
+                    } else {
+                        let pixel = pictures.pixel_scale / self.instrument.pixel_scale;
+                        draw::picture(&mut rng, &pictures.galaxies, pixel, radius)
+                    };
+                    let (scene, kind) = match real {
+                        Some(scene) => (scene, Kind::Picture),
+                        None => draw::galaxy(&mut rng, radius),
+                    };
                     let index = match (kind, scene.components.first()) {
                         (Kind::Sersic, Some(super::scene::Component::Sersic { n, .. })) => *n,
                         _ => 0.0,

@@ -1,9 +1,12 @@
 //! What stands on the sky: sums of points, Sersic profiles, spiral arms and knots.
 
+use std::sync::Arc;
+
 use num_complex::Complex32;
 
 use super::grid::{Grid, Spectrum};
 use super::sersic;
+use super::sky_image::SkyImage;
 use super::spiral;
 use super::table::Shear;
 
@@ -64,6 +67,23 @@ pub enum Component {
         /// Wound the other way.
         mirrored: bool,
     },
+    /// A real galaxy.
+    Picture {
+        /// Flux.
+        flux: f64,
+        /// What it looks like.
+        picture: Arc<SkyImage>,
+        /// Length of one of the picture's pixels, pixels.
+        scale: f64,
+        /// Rotation from +x towards +y, radians.
+        angle: f64,
+        /// Whether x is flipped before the rotation.
+        mirrored: bool,
+        /// Offset along x.
+        dx: f64,
+        /// Offset along y.
+        dy: f64,
+    },
 }
 
 /// An object.
@@ -112,9 +132,10 @@ impl Scene {
     pub fn scaled(mut self, factor: f64) -> Self {
         for c in &mut self.components {
             match c {
-                Component::Point { flux, .. } | Component::Knot { flux, .. } | Component::Sersic { flux, .. } => {
-                    *flux *= factor
-                }
+                Component::Point { flux, .. }
+                | Component::Knot { flux, .. }
+                | Component::Sersic { flux, .. }
+                | Component::Picture { flux, .. } => *flux *= factor,
                 Component::Arms { disc_flux, .. } => *disc_flux *= factor,
             }
         }
@@ -145,7 +166,8 @@ impl Scene {
         (x / flux, y / flux)
     }
 
-    /// Unweighted second moments before any convolution; spiral arms of two or more arms are taken to add nothing.
+    /// Unweighted second moments before any convolution; spiral arms of two or more arms are taken to add nothing, and a picture's hold
+    /// the width of its own telescope.
     pub fn moments(&self) -> Moments {
         let flux = self.flux();
         let (cx, cy) = self.centroid();
@@ -159,6 +181,9 @@ impl Scene {
                 Component::Knot { sigma, .. } => (sigma * sigma, sigma * sigma, 0.0),
                 Component::Sersic { n, half_light_radius: r, shear, .. } => {
                     shear.moments(sersic::mean_square_radius(*n) * r * r)
+                }
+                Component::Picture { picture, scale, angle, mirrored, .. } => {
+                    turned(picture.moments, *scale, *angle, *mirrored)
                 }
                 Component::Point { .. } | Component::Arms { .. } => (0.0, 0.0, 0.0),
             };
@@ -191,6 +216,11 @@ impl Scene {
                         Component::Knot { flux, sigma, .. } => {
                             let r2 = (r * r - d * d).max(0.0);
                             flux * (1.0 - (-0.5 * r2 / (sigma * sigma)).exp())
+                        }
+                        // its growth curve is taken for that of an exponential disc
+                        Component::Picture { flux, picture, scale, .. } => {
+                            let h = picture.half_light_radius * scale;
+                            flux * sersic::enclosed(1.0, sersic::b_n(1.0), (r * r - d * d).max(0.0).sqrt() / h)
                         }
                         Component::Point { flux, .. } if d <= r => *flux,
                         Component::Point { .. } | Component::Arms { .. } => 0.0,
@@ -225,6 +255,7 @@ impl Scene {
                             r * h * stretch.sqrt()
                         }
                         Component::Knot { sigma, .. } => 4.0 * sigma,
+                        Component::Picture { picture, scale, .. } => picture.radius * scale,
                         Component::Point { .. } | Component::Arms { .. } => 0.0,
                     }
             })
@@ -236,14 +267,20 @@ impl Component {
     /// Its net flux.
     pub fn flux(&self) -> f64 {
         match self {
-            Self::Point { flux, .. } | Self::Knot { flux, .. } | Self::Sersic { flux, .. } => *flux,
+            Self::Point { flux, .. }
+            | Self::Knot { flux, .. }
+            | Self::Sersic { flux, .. }
+            | Self::Picture { flux, .. } => *flux,
             Self::Arms { .. } => 0.0,
         }
     }
 
     fn offset(&self) -> (f64, f64) {
         match self {
-            Self::Point { dx, dy, .. } | Self::Knot { dx, dy, .. } | Self::Sersic { dx, dy, .. } => (*dx, *dy),
+            Self::Point { dx, dy, .. }
+            | Self::Knot { dx, dy, .. }
+            | Self::Sersic { dx, dy, .. }
+            | Self::Picture { dx, dy, .. } => (*dx, *dy),
             Self::Arms { .. } => (0.0, 0.0),
         }
     }
@@ -251,7 +288,10 @@ impl Component {
     /// Moves it by (x, y) pixels; spiral arms stay at the object's position.
     pub fn shift(&mut self, x: f64, y: f64) {
         match self {
-            Self::Point { dx, dy, .. } | Self::Knot { dx, dy, .. } | Self::Sersic { dx, dy, .. } => {
+            Self::Point { dx, dy, .. }
+            | Self::Knot { dx, dy, .. }
+            | Self::Sersic { dx, dy, .. }
+            | Self::Picture { dx, dy, .. } => {
                 *dx += x;
                 *dy += y;
             }
@@ -275,6 +315,15 @@ impl Component {
                     Complex32::new(flux * table.at_square(q.max(0.0)), 0.0)
                 });
             }
+            Self::Picture { flux, picture, scale, angle, mirrored, dx, dy } => {
+                // f(x) = g(A^-1 x) / det A has the transform G(A^T k); A = scale * rotation * flip
+                let (sin, cos) = angle.sin_cos();
+                let flip = if *mirrored { -1.0 } else { 1.0 };
+                let (xx, xy) = ((flip * scale * cos) as f32, (flip * scale * sin) as f32);
+                let (yx, yy) = ((-scale * sin) as f32, (scale * cos) as f32);
+                let flux = *flux as f32;
+                spectrum.add_shifted(*dx, *dy, |kx, ky| picture.at(xx * kx + xy * ky, yx * kx + yy * ky) * flux);
+            }
             Self::Arms { disc_flux, scale_length, shear, pitch, arms, contrast, phase, mirrored } => {
                 let table = spiral::table(*pitch, *arms);
                 let (a, b, d) = shear.matrix();
@@ -288,6 +337,18 @@ impl Component {
             }
         }
     }
+}
+
+/// Second moments (xx, yy, xy) after a flip of x, a rotation and a change of scale.
+fn turned((xx, yy, xy): (f64, f64, f64), scale: f64, angle: f64, mirrored: bool) -> (f64, f64, f64) {
+    let xy = if mirrored { -xy } else { xy };
+    let (sin, cos) = angle.sin_cos();
+    let s = scale * scale;
+    (
+        s * (cos * cos * xx + sin * sin * yy - 2.0 * sin * cos * xy),
+        s * (sin * sin * xx + cos * cos * yy + 2.0 * sin * cos * xy),
+        s * (sin * cos * (xx - yy) + (cos * cos - sin * sin) * xy),
+    )
 }
 
 #[cfg(test)]

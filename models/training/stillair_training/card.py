@@ -30,7 +30,7 @@ multiple = {multiple}
 {rule}
 
 [target]
-psf_fwhm = 2.0
+psf_fwhm = {target}
 
 [domain]
 psf_fwhm = [{low:.1f}, {high:.1f}]
@@ -62,8 +62,7 @@ def write(folder: Path, recipe, sha: str, opset: int, names, settings, state):
     else:
         description, morphology = recipe.description, MORPHOLOGY
         sets = [dataset.read(path, recipe.rule) for path in settings["data"]]
-        # sky noise is 1 per detector pixel, so 1 / factor^2 per target pixel
-        widths = np.concatenate([s.psf_fwhm / np.sqrt(s.sky_sigma) for s in sets])
+        widths = np.concatenate([s.psf_fwhm_target for s in sets])
         low, high = widths.min(), widths.max()
         seen = state["step"] * settings["batch"] * settings["workers"]
         distinct = settings["training_stamps"]
@@ -78,7 +77,7 @@ def write(folder: Path, recipe, sha: str, opset: int, names, settings, state):
         name=Path(folder).name, description=description, sha=sha, opset=opset, provenance=provenance, inputs="\n".join(entries),
         output=names[1], side=recipe.side or '"dynamic"', multiple=recipe.multiple, border=f"border = {recipe.border}\n" if recipe.border else "",
         batches="[1, 4]" if big else "[1, 4, 8, 32]", rule=RULES[recipe.rule], low=np.floor(10 * low) / 10, high=np.ceil(10 * high) / 10,
-        morphology=morphology)
+        morphology=morphology, target=list(recipe.target) if recipe.target else 2.0)
     (Path(folder) / "card.toml").write_text(text)
 
 

@@ -3,6 +3,7 @@
 tikhonov.npy (N, n, n) f32   Tikhonov estimate on the target grid, flux per target pixel
 truth.npy    (N, n, n) f32   the sky as seen with the target Gaussian, flux per target pixel
 psf.npy      (N, n, n) f32   effective PSF, unit sum, centred on n/2
+sharper.npy  (N, n, n) f32   the Tikhonov estimate with 16 times less smoothing, smoother.npy with 16 times more (where a network takes them)
 observed.npy (N, n, n) f32   the observed image on the target grid (not needed where a network is given the Tikhonov image alone)
 table.csv                    one row per stamp: noise_sigma, sky_sigma, psf_fwhm, snr, flux, kind, seed, ...
 """
@@ -34,6 +35,12 @@ class Stamps:
     scale: np.ndarray
     psf: np.ndarray | None = None
     observed: np.ndarray | None = None
+    sharper: np.ndarray | None = None
+    smoother: np.ndarray | None = None
+    noise_sharper: np.ndarray | None = None
+    noise_smoother: np.ndarray | None = None
+    target_fwhm: np.ndarray | None = None
+    factor: np.ndarray | None = None
 
     def __len__(self):
         return len(self.scale)
@@ -41,6 +48,12 @@ class Stamps:
     @property
     def side(self) -> int:
         return self.tikhonov.shape[-1]
+
+    @property
+    def psf_fwhm_target(self) -> np.ndarray:
+        """FWHM of the PSF in target pixels; the table has detector pixels. Older tables lack the factor: theirs follows from the sky's noise,
+        which is 1 per detector pixel and 1 / factor^2 per target pixel."""
+        return self.psf_fwhm * (1 / np.sqrt(self.sky_sigma) if self.factor is None else self.factor)
 
 
 def read(folder, rule: str = "central-peak") -> Stamps:
@@ -53,7 +66,7 @@ def read(folder, rule: str = "central-peak") -> Stamps:
     if truth.shape != tikhonov.shape:
         raise ValueError(f"{folder}/truth.npy: shape {truth.shape}, expected {tikhonov.shape} as in tikhonov.npy")
     further = {}
-    for name in ("psf", "observed"):
+    for name in ("psf", "observed", "sharper", "smoother"):
         path = folder / f"{name}.npy"
         if path.exists():
             further[name] = np.load(path, mmap_mode="r")
@@ -68,6 +81,9 @@ def read(folder, rule: str = "central-peak") -> Stamps:
         raise ValueError(f"{folder}/table.csv: no column {', '.join(missing)}; it has {', '.join(rows[0])}")
     column = {name: np.array([float(row[name] or "nan") for row in rows]) for name in NUMBERS}
     kind = np.array([row["kind"] for row in rows])
+    for name in ("noise_sharper", "noise_smoother", "target_fwhm", "factor"):
+        if name in rows[0]:
+            further[name] = np.array([float(row[name]) for row in rows])
     scale = scales(rule, tikhonov, further.get("observed"), column["noise_sigma"], column["sky_sigma"], folder)
     bad = ~(np.isfinite(scale) & (scale > 0))
     if bad.any():

@@ -37,7 +37,7 @@ def write_onnx(recipe, model, path: Path, side: int | None = None):
     """ONNX file with a dynamic batch and, unless the recipe has one side alone, dynamic sides."""
     wide = (side or recipe.input_side) + 2 * recipe.border
     image = torch.rand(2, len(recipe.planes), wide, wide)
-    scalars = [torch.full((2,), 0.1) for _ in recipe.scalars]
+    scalars = [torch.full((2,), 4.0 if kind in planes.WIDTHS else 0.1) for kind in recipe.scalars]
     sides = {} if recipe.side else {2: "rows", 3: "columns"}
     axes = {INPUT: {0: "batch", **sides}, OUTPUT: {0: "batch", **sides}} | {name: {0: "batch"} for name in recipe.scalars}
     torch.onnx.export(
@@ -119,6 +119,10 @@ def export(name: str, from_run: Path | None, data: Path, out: Path):
         files["observed"] = stamps.observed
     if derived - {"observed"} or "psf" in recipe.planes:
         files["psf"] = stamps.psf
+    if set(recipe.planes) & set(planes.COMPANIONS):
+        files |= {"sharper": stamps.sharper, "smoother": stamps.smoother}
+        numbers = [planes.scalar(stamps, kind, kept) for kind in ("noise-sharper", "noise-smoother", "psf-fwhm", "target-fwhm")]
+        np.save(example / "numbers.npy", np.stack(numbers, 1).astype("<f8"))
     for label, array in files.items():
         np.save(example / f"{label}.npy", (array if label == "expected" else array[kept]).astype("<f4"))
     np.save(example / "noise_sigma.npy", stamps.noise_sigma[kept].astype("<f8"))

@@ -13,6 +13,11 @@ inverse-psf-smoothed   that, smoothed with a round Gaussian of standard deviatio
 
 import numpy as np
 
+COMPANIONS = {"tikhonov-sharper": "sharper", "tikhonov-smoother": "smoother"}
+NUMBERS = {"noise-sigma": "noise_sigma", "sky-sigma": "sky_sigma", "noise-sharper": "noise_sharper", "noise-smoother": "noise_smoother",
+           "psf-fwhm": "psf_fwhm_target", "target-fwhm": "target_fwhm"}
+WIDTHS = ("psf-fwhm", "target-fwhm")
+
 FLOOR = 0.1
 SMOOTHING = 5.0
 OF_OBSERVED = ("observed", "psf-correlated", "inverse-psf", "inverse-psf-smoothed")
@@ -56,6 +61,11 @@ def images(stamps, kinds, rows):
             out[:, k] = made[:, derived.index(kind)]
         elif kind == "tikhonov":
             out[:, k] = stamps.tikhonov[rows]
+        elif kind in COMPANIONS:
+            plane = getattr(stamps, COMPANIONS[kind])
+            if plane is None:
+                raise ValueError(f"{stamps.folder}: no {COMPANIONS[kind]}.npy; draw the stamps again")
+            out[:, k] = plane[rows]
         elif kind in ("noise-sigma", "sky-sigma"):
             out[:, k] = scalar(stamps, kind, rows)[:, None, None]
         else:
@@ -65,7 +75,16 @@ def images(stamps, kinds, rows):
 
 def scalar(stamps, kind, rows):
     """A number per stamp, not scaled, (B,)."""
-    return {"noise-sigma": stamps.noise_sigma, "sky-sigma": stamps.sky_sigma}[kind][rows]
+    values = getattr(stamps, NUMBERS[kind])
+    if values is None:
+        raise ValueError(f"{stamps.folder}/table.csv: no column {NUMBERS[kind]}; draw the stamps again")
+    return values[rows]
+
+
+def scaled_scalar(stamps, kind, rows):
+    """As the adapter gives it to the graph: noise levels in units of the stamp's scale, widths in target pixels, (B,)."""
+    value = scalar(stamps, kind, rows)
+    return value if kind in WIDTHS else value / stamps.scale[rows]
 
 
 def inputs(recipe, stamps, rows):
@@ -75,4 +94,4 @@ def inputs(recipe, stamps, rows):
     b = recipe.border
     if b:
         image = np.pad(image, ((0, 0), (0, 0), (b, b), (b, b)))
-    return image, [(scalar(stamps, kind, rows) / scale).astype(np.float32) for kind in recipe.scalars], scale
+    return image, [scaled_scalar(stamps, kind, rows).astype(np.float32) for kind in recipe.scalars], scale

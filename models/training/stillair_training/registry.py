@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from . import cae, cnn3, learnlet, sunet, unet, xdense
+from . import cae, cnn3, learnlet, stillnet, sunet, unet, xdense
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Recipe:
     crop: int = 48
     rate: float = 1e-3
     bf16: bool = True
+    decay: float = 0.0
+    """AdamW's weight decay; 0: Adam."""
+    target: tuple[float, float] | None = None
+    """Least and largest FWHM of the target PSF it is trained for, target pixels; None: 2 alone."""
 
     @property
     def input_side(self) -> int:
@@ -42,6 +46,9 @@ class Recipe:
 
 
 def _recipes():
+    yield Recipe("stillnet", "the default: three Tikhonov estimates mixed by a U-Net that knows their noise (952,624 parameters)",
+                 stillnet.StillNet, 952_624, planes=stillnet.PLANES, scalars=stillnet.SCALARS, multiple=stillnet.SIDE_MULTIPLE,
+                 loss="balanced", batch=24, rate=1.5e-3, decay=1e-4, target=(1.5, 2.5))
     yield Recipe("xdense", "XDense U-Net (Tikhonet, 184,301 parameters) after the Tikhonov step", xdense.XDense, 184_301,
                  multiple=xdense.SIDE_MULTIPLE, loss="balanced")
     yield Recipe("xdense-bias-free", "XDense U-Net without biases (184,084 parameters) after the Tikhonov step",

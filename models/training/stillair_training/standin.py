@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FILES = ("tikhonov", "truth", "psf", "observed")
+FILES = ("tikhonov", "truth", "psf", "observed", "sharper", "smoother")
+NAMES = ("noise_sigma", "sky_sigma", "psf_fwhm", "snr", "flux", "noise_sharper", "noise_smoother")
 TARGET_FWHM = 2.0
 SIGMA_PER_FWHM = 1.0 / (2.0 * np.sqrt(2.0 * np.log(2.0)))
 
@@ -82,19 +83,25 @@ def make(count: int, side: int, seed: int):
     ratio = psf / target
     # Around the SNR law, and scattered, so that the network does not hang on one rule for lambda.
     strength = 3e-3 * 20.0 / snr * 10.0 ** (0.4 * torch.randn(n, 1, 1, generator=g))
-    inverse = ratio / (ratio**2 + strength * laplace**2)
-    tikhonov = torch.fft.ifft2(inverse * y).real
+
+    def restored(strength):
+        inverse = ratio / (ratio**2 + strength * laplace**2)
+        return torch.fft.ifft2(inverse * y).real, sigma * torch.sqrt(inverse.square().mean(dim=(1, 2), keepdim=True))
+
+    tikhonov, noise_sigma = restored(strength)
+    (sharper, noise_sharper), (smoother, noise_smoother) = restored(strength / 16), restored(strength * 16)
     truth = torch.fft.ifft2(flux * sky * target).real
-    noise_sigma = sigma * torch.sqrt(inverse.square().mean(dim=(1, 2), keepdim=True))
 
     def centred(image):
         return torch.fft.fftshift(image, dim=(1, 2)).numpy().astype(np.float32)
 
     kinds = np.where(blank.numpy(), "blank", np.where(star.numpy(), "star", "galaxy"))
     columns = {name: t.flatten().numpy() for name, t in
-               dict(noise_sigma=noise_sigma, sky_sigma=sigma, psf_fwhm=fwhm, snr=snr, flux=flux).items()}
+               dict(noise_sigma=noise_sigma, sky_sigma=sigma, psf_fwhm=fwhm, snr=snr, flux=flux, noise_sharper=noise_sharper,
+                    noise_smoother=noise_smoother).items()}
     columns["snr"] = np.where(kinds == "blank", 0.0, columns["snr"])
-    return (centred(tikhonov), centred(truth), centred(torch.fft.ifft2(psf + 0j).real), centred(torch.fft.ifft2(y).real)), kinds, columns
+    psf = torch.fft.ifft2(psf + 0j).real
+    return tuple(map(centred, (tikhonov, truth, psf, torch.fft.ifft2(y).real, sharper, smoother))), kinds, columns
 
 
 def write(folder, count: int, side: int, seed: int, chunk: int = 1000):
@@ -103,14 +110,13 @@ def write(folder, count: int, side: int, seed: int, chunk: int = 1000):
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(count, side, side))
               for name in FILES}
-    names = ("noise_sigma", "sky_sigma", "psf_fwhm", "snr", "flux")
     with open(folder / "table.csv", "w", newline="") as file:
         out = csv.writer(file)
-        out.writerow((*names, "kind", "seed"))
+        out.writerow((*NAMES, "kind", "seed", "target_fwhm", "factor"))
         for start in range(0, count, chunk):
             here = min(chunk, count - start)
             planes, kinds, columns = make(here, side, seed * 1_000_003 + start)
             for name, values in zip(FILES, planes):
                 arrays[name][start : start + here] = values
             for i in range(here):
-                out.writerow((*(f"{columns[c][i]:.7g}" for c in names), kinds[i], seed))
+                out.writerow((*(f"{columns[c][i]:.7g}" for c in NAMES), kinds[i], seed, TARGET_FWHM, 1))

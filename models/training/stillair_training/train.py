@@ -37,8 +37,7 @@ class Batches:
         self.worker, self.workers = worker, workers
         self.index = np.concatenate([np.stack([np.full(len(s), k), np.arange(len(s))], 1) for k, s in enumerate(sets)])
         self.denominators = [losses.denominators(s) for s in sets]
-        self.side = sets[0].side
-        self.windows = losses.windows(self.side)
+        self.windows = [losses.windows(s.side) for s in sets]
         self.per_epoch = len(self.index) // batch
 
     def rows(self, turn: int):
@@ -61,14 +60,14 @@ class Batches:
         for i, (k, row) in enumerate(self.rows(turn)):
             s = self.sets[k]
             # The object's centre, n/2, stays at least a quarter of the crop away from the crop's border.
-            low, high = max(b, self.side // 2 - 3 * c // 4), min(self.side - c - b, self.side // 2 - c // 4)
+            low, high = max(b, s.side // 2 - 3 * c // 4), min(s.side - c - b, s.side // 2 - c // 4)
             top, left = rng.integers(low, high + 1, 2)
             quarter, flip = rng.integers(4), rng.integers(2)
             cut = (slice(top, top + c), slice(left, left + c))
             further = (slice(top - b, top + c + b), slice(left - b, left + c + b))
             given = planes.images(s, self.recipe.planes, [row])[0]
             pairs = [(x[i, j], plane[further]) for j, plane in enumerate(given)]
-            pairs += [(t[i], s.truth[row][cut]), (w[i], self.windows[0][cut]), (v[i], self.windows[1][cut])]
+            pairs += [(t[i], s.truth[row][cut]), (w[i], self.windows[k][0][cut]), (v[i], self.windows[k][1][cut])]
             for out, part in pairs:
                 part = np.rot90(part, quarter)
                 out[:] = part[:, ::-1] if flip else part
@@ -76,7 +75,7 @@ class Batches:
             t[i] /= s.scale[row]
             d[i], d_flux[i] = self.denominators[k][0][row], self.denominators[k][1][row]
             for out, kind in zip(scalars, self.recipe.scalars):
-                out[i] = planes.scalar(s, kind, row) / s.scale[row]
+                out[i] = planes.scaled_scalar(s, kind, row)
         return torch.from_numpy(x), [torch.from_numpy(a) for a in scalars], *(torch.from_numpy(a) for a in (t, w, v, d, d_flux))
 
 
@@ -197,7 +196,7 @@ def work(worker: int, args):
     device = torch.device("cuda" if args.device == "cuda" or (args.device == "auto" and torch.cuda.is_available()) else "cpu")
     sets = [dataset.read(folder, recipe.rule) for folder in args.data]
     held_out = dataset.read(args.validation, recipe.rule)
-    largest = sets[0].side - 2 * recipe.border
+    largest = min(s.side for s in sets) - 2 * recipe.border
     if args.crop % recipe.multiple or args.crop > largest or (recipe.side and args.crop != recipe.side):
         raise ValueError(f"--crop {args.crop}: must be {recipe.side or f'a multiple of {recipe.multiple}'} and at most {largest}")
     if args.loss == "shape" and args.crop != sets[0].side:
@@ -213,7 +212,7 @@ def work(worker: int, args):
         weights = torch.load(args.start_from, weights_only=True, map_location=device)["average"]
         model.load_state_dict(weights)
         average.load_state_dict(weights)
-    optimiser = torch.optim.Adam(model.parameters(), lr=args.rate)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=recipe.decay)
     step, before = 0, 0.0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():

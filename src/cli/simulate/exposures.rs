@@ -6,13 +6,15 @@ use std::time::Instant;
 use ndarray::Array3;
 use rayon::prelude::*;
 
-use super::{CliError, SimulateArgs, WORK, failed, make_folder, progress};
+use super::{CliError, SimulateArgs, Target, WORK, failed, galaxies, make_folder, progress};
+use crate::archive::BLANKS_HDU;
 use crate::deconv::DeconvSettings;
 use crate::fits::{ExtraHdu, TableColumn, Values, WriteLayout, write_exposure, write_hdus};
 use crate::image::mask;
+use crate::simulate::blanks::{Blank, blank_positions};
 use crate::simulate::draw::Kind;
 use crate::simulate::exposure::{Drawn, TruthObject, paste};
-use crate::simulate::{ExposureSettings, Layout, Plan};
+use crate::simulate::{ExposureSettings, Layout, Pictures, Plan};
 use crate::sky::Cards;
 
 /// Objects drawn in one go, before they are added to the image in their order.
@@ -21,15 +23,23 @@ const BATCH: usize = 256;
 const PSF_GRID: usize = 10;
 /// Side of the true PSFs, detector pixels (odd).
 const PSF_SIDE: usize = 41;
+/// Distance of empty positions from any light, in FWHM of the PSF.
+const BLANK_RADIUS: f64 = 3.0;
 
 pub(super) fn run(args: &SimulateArgs, deconv: &DeconvSettings) -> Result<(), CliError> {
     let settings = settings(args)?;
     if args.count == 0 {
         return Err(CliError::Usage("--count 0: nothing to do, give at least 1".into()));
     }
+    let instrument = settings.layout.instrument();
+    let target = args.target(instrument.pixel_scale, deconv)?;
+    let pictures = match &args.galaxies {
+        Some(file) => galaxies::read(file, args.galaxies_share)?,
+        None => Pictures::default(),
+    };
     make_folder(args)?;
     for k in 0..args.count {
-        one(args, &settings, args.seed.wrapping_add(k as u64), deconv)?;
+        one(args, &settings, args.seed.wrapping_add(k as u64), target, &pictures)?;
     }
     Ok(())
 }
@@ -80,9 +90,15 @@ struct Placed<'a> {
     saturated: bool,
 }
 
-fn one(args: &SimulateArgs, settings: &ExposureSettings, seed: u64, deconv: &DeconvSettings) -> Result<(), CliError> {
+fn one(
+    args: &SimulateArgs,
+    settings: &ExposureSettings,
+    seed: u64,
+    target: Target,
+    pictures: &Pictures,
+) -> Result<(), CliError> {
     let started = Instant::now();
-    let plan = Plan::new(settings, seed).map_err(failed)?;
+    let plan = Plan::with_pictures(settings, seed, pictures).map_err(failed)?;
     let (name, layout) = match settings.layout {
         Layout::Lsst => ("lsst", WriteLayout::LsstAfw),
         Layout::Euclid => ("euclid", WriteLayout::EuclidVis),
@@ -106,6 +122,15 @@ fn one(args: &SimulateArgs, settings: &ExposureSettings, seed: u64, deconv: &Dec
     }
     bar.finish_and_clear();
 
+    let widest = placed.iter().map(|p| p.psf_fwhm).fold(0.0, f64::max);
+    let blanks = blank_positions(&plan, &light, args.blanks, BLANK_RADIUS * widest.max(1.0));
+    if blanks.len() < args.blanks {
+        eprintln!(
+            "stillair: {id}: only {} of {} empty positions found: the field is full; take fewer --objects",
+            blanks.len(),
+            args.blanks
+        );
+    }
     let mut electrons = plan.empty();
     let columns = settings.nx;
     if let (Some(light), Some(electrons)) = (light.as_slice(), electrons.as_slice_mut()) {
@@ -124,11 +149,14 @@ fn one(args: &SimulateArgs, settings: &ExposureSettings, seed: u64, deconv: &Dec
     let path = args.out.join(format!("{id}.fits"));
     let truth_path = args.out.join(format!("{id}.truth.fits"));
     // the truth first: whoever watches the folder finds it there when the exposure appears
-    let truth = truth_hdus(&plan, &placed, args, deconv);
+    let truth = truth_hdus(&plan, &placed, &blanks, args.truth_stamps, target);
     let mut cards = Cards::new();
     cards.push("EXPID", id.as_str(), "exposure");
     cards.push("SIMSEED", i64::try_from(seed).unwrap_or(i64::MAX), "seed of the simulation");
     whole(&truth_path, |p| write_hdus(p, &cards, &truth))?;
+    if !blanks.is_empty() {
+        whole(&args.out.join(format!("{id}.blanks.csv")), |p| std::fs::write(p, blanks_csv(&blanks)))?;
+    }
     whole(&path, |p| write_exposure(p, &exposure, layout, &[]))?;
     let stars = plan.objects.iter().filter(|o| o.kind == Kind::Star).count();
     say!(
@@ -159,19 +187,47 @@ fn whole<E: std::fmt::Display>(path: &Path, write: impl FnOnce(&Path) -> Result<
     done
 }
 
-fn truth_hdus(plan: &Plan, placed: &[Placed], args: &SimulateArgs, deconv: &DeconvSettings) -> Vec<ExtraHdu> {
+fn blanks_csv(blanks: &[Blank]) -> String {
+    let mut text = String::from("id,x,y,ra,dec\n");
+    for b in blanks {
+        text.push_str(&format!("{},{:.4},{:.4},{:.8},{:.8}\n", b.id, b.x + 1.0, b.y + 1.0, b.ra, b.dec));
+    }
+    text
+}
+
+fn blanks_hdu(blanks: &[Blank]) -> ExtraHdu {
+    let reals = |f: &dyn Fn(&Blank) -> f64| Values::F64(blanks.iter().map(f).collect());
+    let columns = vec![
+        TableColumn::new("id", Values::I64(blanks.iter().map(|b| b.id).collect())).description("number"),
+        TableColumn::new("x", reals(&|b| b.x + 1.0)).unit("pix").description("column, FITS pixels (first = 1)"),
+        TableColumn::new("y", reals(&|b| b.y + 1.0)).unit("pix").description("row, FITS pixels (first = 1)"),
+        TableColumn::new("ra", reals(&|b| b.ra)).unit("deg").description("right ascension, ICRS"),
+        TableColumn::new("dec", reals(&|b| b.dec)).unit("deg").description("declination, ICRS"),
+        TableColumn::new("light", reals(&|b| b.light)).description("brightest true pixel near it, sky noise = 1"),
+    ];
+    ExtraHdu::Table { name: BLANKS_HDU.into(), columns, cards: Cards::new() }
+}
+
+fn truth_hdus(
+    plan: &Plan,
+    placed: &[Placed],
+    blanks: &[Blank],
+    truth_stamps: Option<usize>,
+    target: Target,
+) -> Vec<ExtraHdu> {
     let mut hdus =
         vec![ExtraHdu::Table { name: "TRUTH".into(), columns: truth_columns(plan, placed), cards: truth_cards(plan) }];
     hdus.extend(psf_hdus(plan));
-    if let Some(size) = args.truth_stamps {
-        let factor = args.target_scale_factor;
+    if !blanks.is_empty() {
+        hdus.push(blanks_hdu(blanks));
+    }
+    if let Some(size) = truth_stamps {
+        let Target { factor, fwhm } = target;
         let side = size * factor;
         let stamps: Vec<_> = plan
             .objects
             .par_iter()
-            .map(|o| {
-                WORK.with_borrow_mut(|(renderer, _)| plan.truth_stamp(o, size, factor, deconv.target_fwhm, renderer))
-            })
+            .map(|o| WORK.with_borrow_mut(|(renderer, _)| plan.truth_stamp(o, size, factor, fwhm, renderer)))
             .collect();
         let mut cube = Array3::zeros((stamps.len(), side, side));
         for (mut plane, stamp) in cube.outer_iter_mut().zip(&stamps) {
@@ -179,7 +235,8 @@ fn truth_hdus(plan: &Plan, placed: &[Placed], args: &SimulateArgs, deconv: &Deco
         }
         let mut cards = Cards::new();
         cards.push("BUNIT", unit(plan), "flux per target pixel");
-        cards.push("TGTFWHM", deconv.target_fwhm * plan.instrument.pixel_scale / factor as f64, "[arcsec] target PSF");
+        cards.push("MAGZERO", plan.instrument.zero_point, "[mag] AB magnitude of one unit");
+        cards.push("TGTFWHM", fwhm * plan.instrument.pixel_scale / factor as f64, "[arcsec] target PSF");
         cards.push("PIXSCALE", plan.instrument.pixel_scale / factor as f64, "[arcsec] target pixel");
         hdus.push(ExtraHdu::Cube { name: "TRUTH_STAMPS".into(), cube, cards });
     }

@@ -29,7 +29,7 @@ pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) ->
     if !(16..=512).contains(&size) || size % 2 == 1 {
         return Err(CliError::Usage(format!("--size {size}: stamps have an even side of 16 to 512 pixels")));
     }
-    let factor = args.target_scale_factor;
+    let factor = args.target_scale_factor.unwrap_or(1);
     make_folder(args)?;
     let mut settings = StampSettings::for_factor(size, factor);
     settings.target_fwhms.clone_from(&args.target_fwhms);
@@ -67,7 +67,7 @@ pub(super) fn run(args: &SimulateArgs, count: usize, deconv: &DeconvSettings) ->
             for (writer, (_, plane)) in writers.iter_mut().zip(PLANES) {
                 writer.append(plane(&stamp).as_slice().unwrap_or_default()).map_err(failed)?;
             }
-            table_row(&mut table, &stamp, args.seed, i);
+            table_row(&mut table, &stamp, args.seed, i, factor);
             bar.inc(1);
         }
     }
@@ -106,13 +106,13 @@ const PLANES: [(&str, PlaneOf); 6] = [
 ];
 
 /// Columns of table.csv; see [`TrainingStamp`] for units.
-const TABLE_HEAD: &str = "index,noise_sigma,sky_sigma,psf_fwhm,snr,flux,half_light_radius,kind,lambda,seed,noise_sharper,noise_smoother,target_fwhm\n";
+const TABLE_HEAD: &str = "index,noise_sigma,sky_sigma,psf_fwhm,snr,flux,half_light_radius,kind,lambda,seed,noise_sharper,noise_smoother,target_fwhm,factor\n";
 
-fn table_row(table: &mut String, s: &TrainingStamp, seed: u64, index: usize) {
+fn table_row(table: &mut String, s: &TrainingStamp, seed: u64, index: usize, factor: usize) {
     // writing to a String cannot fail
     let _ = writeln!(
         table,
-        "{index},{},{},{:.4},{:.4},{:.4},{:.4},{},{:.6e},{seed},{},{},{}",
+        "{index},{},{},{:.4},{:.4},{:.4},{:.4},{},{:.6e},{seed},{},{},{},{factor}",
         s.noise_sigma,
         s.sky_sigma,
         s.psf_fwhm,
