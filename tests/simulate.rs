@@ -192,13 +192,15 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         }
     }
-    for file in ["tikhonov.npy", "truth.npy", "psf.npy", "table.csv", "lsst-9.fits", "lsst-9.truth.fits"] {
-        let read = |name: &str| std::fs::read(folder.path().join(name).join(file)).expect(file);
+    let stamps = ["tikhonov.npy", "sharper.npy", "smoother.npy", "observed.npy", "truth.npy", "psf.npy", "table.csv"];
+    let files: Vec<&str> = stamps.into_iter().chain(["lsst-9.fits", "lsst-9.truth.fits"]).collect();
+    for file in &files {
+        let read = |name: &str| std::fs::read(folder.path().join(name).join(file)).expect("a file");
         assert!(read("a") == read("b"), "{file} differs");
     }
     let names: Vec<_> =
         std::fs::read_dir(folder.path().join("a")).expect("folder").map(|e| e.expect("entry").file_name()).collect();
-    assert_eq!(names.len(), 6, "nothing else is left behind: {names:?}");
+    assert_eq!(names.len(), files.len(), "nothing else is left behind: {names:?}");
 }
 
 /// Noise, apertures and truth stamps of every layout against its truth table; the files as astropy sees them.

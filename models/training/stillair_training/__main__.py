@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("list", help="the networks and their counts of parameters")
 
+    six = commands.add_parser("cost", help="parameters, operations and time of one stamp on one thread of the processor, untrained weights")
+    six.add_argument("networks", nargs="*", metavar="network", help="default: all")
+
     five = commands.add_parser("convert", help="weights of others (PyTorch state dict, Keras .h5) into a run that export takes")
     five.add_argument("network", choices=list(RECIPES))
     five.add_argument("--weights", type=Path, required=True)
@@ -83,6 +86,13 @@ def main(argv=None) -> int:
             from .evaluate import evaluate
 
             evaluate(args.network, args.model, args.data, args.out, args.pictures, args.write_card)
+        elif args.command == "cost":
+            from .cost import table
+
+            unknown = set(args.networks) - set(RECIPES)
+            if unknown:
+                raise ValueError(f"cost: no network {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
+            table(args.networks or list(RECIPES))
         elif args.command == "convert":
             from .convert import convert
 
