@@ -86,7 +86,8 @@ pub fn write_calibration(path: &Path, calibration: &Calibration) -> Result<(), A
     let text = if is_json(path) {
         serde_json::to_string_pretty(calibration).map_err(|error| misuse(error.to_string()))? + "\n"
     } else {
-        let head = "# Flux and error calibration by injected sources, made by `stillair calibrate` (docs/calibration.md).\n";
+        let head =
+            "# Flux and error calibration by injected sources, made by `stillair calibrate` (docs/calibration.md).\n";
         head.to_string() + &toml::to_string(calibration).map_err(|error| misuse(error.to_string()))?
     };
     write_file(path, text.as_bytes())

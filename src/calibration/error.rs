@@ -6,7 +6,9 @@ use crate::failure::{Classify, FailureKind};
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum CalibrationError {
     /// Not enough sources.
-    #[error("{got} usable sources for {what}, at least {needed} are needed; inject more (--count) or give more exposures")]
+    #[error(
+        "{got} usable sources for {what}, at least {needed} are needed; inject more (--count) or give more exposures"
+    )]
     TooFew {
         /// For what.
         what: &'static str,

@@ -117,8 +117,7 @@ mod tests {
         let model = fit(&points);
         // k and the floor are nearly the same thing here: what counts is the error
         for (signal, tolerance) in [(6.0, 0.06), (30.0, 0.06), (300.0, 0.06), (900.0, 0.06)] {
-            let (got, want) =
-                (model.error(signal, 1.0 + 0.001 * signal), truth.error(signal, 1.0 + 0.001 * signal));
+            let (got, want) = (model.error(signal, 1.0 + 0.001 * signal), truth.error(signal, 1.0 + 0.001 * signal));
             assert!((got / want - 1.0).abs() < tolerance, "{model:?}: {got} for {want} at {signal}");
         }
     }

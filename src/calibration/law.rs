@@ -1,11 +1,11 @@
-//! The quadratic flux-bias law, F_true = c0 + c1 F + c2 F^2 and two terms in the object's size.
+//! The quadratic flux-bias law, F_true = c0 + c1 F + c2 F^2, its first two terms with a part that depends on the object's size.
 
 use super::CalibrationError;
 use super::errors::{self, Deviation, ErrorModel};
 use super::robust::{self, Equation, scatter};
 
 /// Number of coefficients: c0, c1, c2 and those of the size.
-pub const TERMS: usize = 5;
+pub const TERMS: usize = 7;
 
 /// Noise-equivalent area of a Gaussian PSF over the square of its FWHM: 4 pi sigma^2 = 2.266 FWHM^2 (King 1983).
 const NOISE_AREA: f64 = 2.266_180_070_913_597;
@@ -24,7 +24,8 @@ pub fn extent(half_light_radius: f64, target_fwhm: f64) -> f64 {
     if ratio.is_finite() && ratio > 0.0 { (1.0 - ratio * ratio).clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// F_true = c0 + c1 F + c2 F^2 + F (s1 u + s2 u^2), u the [`extent`], F in units of [`signal_unit`].
+/// F_true = c0 + a1 u + a2 u^2 + (c1 + b1 u + b2 u^2) F + c2 F^2, u the [`extent`], F in units of [`signal_unit`]. Smoothing takes more
+/// from an extended object than from a point of the same flux, and the more the fainter it is.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FluxLaw {
@@ -34,9 +35,11 @@ pub struct FluxLaw {
     pub c1: f64,
     /// Quadratic term, per unit of signal.
     pub c2: f64,
-    /// Factors of the extent and of its square.
-    pub size: [f64; 2],
-    /// Covariance of (c0, c1, c2, size), row by row.
+    /// a1, a2: what the extent and its square add to c0, units of signal.
+    pub size_offset: [f64; 2],
+    /// b1, b2: what they add to c1.
+    pub size_factor: [f64; 2],
+    /// Covariance of (c0, c1, c2, a1, a2, b1, b2), row by row.
     pub covariance: [[f64; TERMS]; TERMS],
 }
 
@@ -69,23 +72,32 @@ pub struct Lawful {
 }
 
 fn regressors(flux: f64, u: f64) -> [f64; TERMS] {
-    [1.0, flux, flux * flux, flux * u, flux * u * u]
+    [1.0, flux, flux * flux, u, u * u, flux * u, flux * u * u]
 }
 
 impl FluxLaw {
     /// F_true = F.
-    pub const IDENTITY: Self =
-        Self { c0: 0.0, c1: 1.0, c2: 0.0, size: [0.0; 2], covariance: [[0.0; TERMS]; TERMS] };
+    pub const IDENTITY: Self = Self {
+        c0: 0.0,
+        c1: 1.0,
+        c2: 0.0,
+        size_offset: [0.0; 2],
+        size_factor: [0.0; 2],
+        covariance: [[0.0; TERMS]; TERMS],
+    };
 
-    fn coefficients(&self) -> [f64; TERMS] {
-        [self.c0, self.c1, self.c2, self.size[0], self.size[1]]
+    /// c0, c1, c2, a1, a2, b1, b2.
+    pub fn coefficients(&self) -> [f64; TERMS] {
+        let ([a1, a2], [b1, b2]) = (self.size_offset, self.size_factor);
+        [self.c0, self.c1, self.c2, a1, a2, b1, b2]
     }
 
     /// The law at a measured flux (units of signal) and extent.
     pub fn apply(&self, flux: f64, extent: f64) -> Lawful {
         let x = regressors(flux, extent);
         let corrected = self.coefficients().iter().zip(&x).map(|(c, x)| c * x).sum();
-        let slope = self.c1 + 2.0 * self.c2 * flux + self.size[0] * extent + self.size[1] * extent * extent;
+        let slope =
+            self.c1 + 2.0 * self.c2 * flux + self.size_factor[0] * extent + self.size_factor[1] * extent * extent;
         let variance: f64 = self
             .covariance
             .iter()
@@ -102,11 +114,14 @@ impl FluxLaw {
     /// instrument ([`robust::solve`]), so that corrected fluxes are right at every true flux. Weights come from the scatter as a function
     /// of the truth.
     pub fn fit(points: &[LawPoint]) -> Result<(Self, ErrorModel), CalibrationError> {
-        const LEAST: usize = 60;
+        /// Ten or so for each coefficient.
+        const LEAST: usize = 80;
         let usable: Vec<LawPoint> = points
             .iter()
             .filter(|p| {
-                p.flux.is_finite() && p.flux_err > 0.0 && p.flux_err.is_finite() && p.truth > 0.0 && p.truth.is_finite()
+                [p.truth, p.flux, p.flux_err, p.extent, p.true_extent].iter().all(|v| v.is_finite())
+                    && p.flux_err > 0.0
+                    && p.truth > 0.0
             })
             .copied()
             .collect();
@@ -128,15 +143,7 @@ impl FluxLaw {
                     group: p.group,
                 })
                 .collect();
-            let fit = robust::solve(&equations)?;
-            let c = &fit.coefficients;
-            law = Self {
-                c0: c[0],
-                c1: c[1],
-                c2: c[2],
-                size: [c[3], c[4]],
-                covariance: std::array::from_fn(|i| std::array::from_fn(|j| fit.covariance[(i, j)])),
-            };
+            law = solve(equations)?;
             let deviations: Vec<Deviation> = usable
                 .iter()
                 .map(|p| {
@@ -148,6 +155,31 @@ impl FluxLaw {
         }
         Ok((law, errors))
     }
+}
+
+/// The law of these equations; without terms in the size where all objects have the same.
+fn solve(mut equations: Vec<Equation>) -> Result<FluxLaw, CalibrationError> {
+    let fit = match robust::solve(&equations) {
+        Err(CalibrationError::Degenerate { .. }) => {
+            for e in &mut equations {
+                e.x.truncate(3);
+                e.z.truncate(3);
+            }
+            robust::solve(&equations)?
+        }
+        other => other?,
+    };
+    let c = |i: usize| fit.coefficients.get(i).copied().unwrap_or(0.0);
+    Ok(FluxLaw {
+        c0: c(0),
+        c1: c(1),
+        c2: c(2),
+        size_offset: [c(3), c(4)],
+        size_factor: [c(5), c(6)],
+        covariance: std::array::from_fn(|i| {
+            std::array::from_fn(|j| fit.covariance.get((i, j)).copied().unwrap_or(0.0))
+        }),
+    })
 }
 
 /// Scatter about a law as a function of the true flux: medians in bins, straight lines between them in logarithms.

@@ -200,8 +200,7 @@ impl Calibration {
         }
         for (i, entry) in self.entries.iter().enumerate() {
             let law = &entry.law;
-            let c = [law.c0, law.c1, law.c2, law.size[0], law.size[1]];
-            if !c.iter().chain(law.covariance.iter().flatten()).all(|v| v.is_finite()) {
+            if !law.coefficients().iter().chain(law.covariance.iter().flatten()).all(|v| v.is_finite()) {
                 return unusable(format!("entry {}: law holds a number that is not finite", i + 1));
             }
             if law.covariance.iter().enumerate().any(|(j, row)| row[j] < 0.0) {
@@ -209,7 +208,10 @@ impl Calibration {
             }
             let ErrorModel { k, share, floor } = entry.errors;
             if !(k > 0.0 && k.is_finite() && share >= 0.0 && share.is_finite() && floor >= 0.0 && floor.is_finite()) {
-                return unusable(format!("entry {}: errors must be finite, k positive, share and floor not negative", i + 1));
+                return unusable(format!(
+                    "entry {}: errors must be finite, k positive, share and floor not negative",
+                    i + 1
+                ));
             }
             for (name, [low, high]) in [("psf_fwhm", entry.validity.psf_fwhm), ("signal", entry.validity.signal)] {
                 if !(low.is_finite() && high.is_finite() && low < high) {
@@ -255,22 +257,24 @@ impl Calibration {
 
 impl Scope {
     /// In what another scope differs from this one, in words.
-    fn differences(&self, other: &Self) -> Vec<String> {
-        let name = |v: &Option<String>| v.clone().unwrap_or_else(|| "none".into());
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let name = |v: &Option<String>| v.clone().unwrap_or_else(|| "unknown".into());
+        let network = |v: &Option<String>| v.clone().unwrap_or_else(|| "none".into());
         let mut found = Vec::new();
-        for (what, ours, theirs) in [
-            ("instrument", &self.instrument, &other.instrument),
-            ("band", &self.band, &other.band),
-            ("network", &self.network, &other.network),
-        ] {
+        for (what, ours, theirs) in
+            [("instrument", &self.instrument, &other.instrument), ("band", &self.band, &other.band)]
+        {
             if ours != theirs {
                 found.push(format!("{what} {}, calibrated for {}", name(theirs), name(ours)));
             }
         }
-        if self.network == other.network && self.network_sha != other.network_sha {
-            found.push(format!("network {} with another ONNX file", name(&other.network)));
+        if self.network != other.network {
+            found.push(format!("network {}, calibrated for {}", network(&other.network), network(&self.network)));
+        } else if self.network_sha != other.network_sha {
+            found.push(format!("network {} with another ONNX file", network(&other.network)));
         }
-        if (self.target_fwhm - other.target_fwhm).abs() > 1e-6 * self.target_fwhm.abs()
+        // Pixel scales of one instrument differ a little from exposure to exposure, and so does a target given in arcsec.
+        if (self.target_fwhm - other.target_fwhm).abs() > 0.01 * self.target_fwhm.abs()
             || self.target_factor != other.target_factor
         {
             found.push(format!(

@@ -10,6 +10,8 @@ use crate::image::stats::MAD_TO_SIGMA;
 /// Residuals beyond this many standard deviations count with their sign and this much (Huber 1964): close to a median, so that
 /// a tail on one side moves the fit little.
 const HUBER: f64 = 1.0;
+/// Smallest singular value, relative to the largest, of equations that determine their solution.
+const LEAST_SINGULAR: f64 = 1e-9;
 /// Steps of the reweighted fit.
 const MAX_STEPS: usize = 100;
 
@@ -70,6 +72,10 @@ pub fn solve(equations: &[Equation]) -> Result<LinearFit, CalibrationError> {
                     left[(i, j)] += z * e.x[j] / x_size[j];
                 }
             }
+        }
+        let singular = left.clone().singular_values();
+        if !(singular.min() > LEAST_SINGULAR * singular.max()) {
+            return Err(degenerate());
         }
         let next = left.lu().solve(&right).filter(|s| s.iter().all(|v| v.is_finite())).ok_or_else(degenerate)?;
         let change = (&next - &solution).amax() / next.amax().max(f64::MIN_POSITIVE);

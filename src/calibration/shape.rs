@@ -95,17 +95,8 @@ pub fn fit(pairs: &[Pair], range: [f64; 2]) -> Option<ShapeBias> {
         })
         .collect();
     let fit = robust::solve(&equations).ok()?;
-    let additive =
-        |j: usize| Estimate { value: fit.coefficients[j], error: fit.covariance[(j, j)].max(0.0).sqrt() };
-    Some(ShapeBias {
-        snr: range,
-        pairs: within.len(),
-        m1,
-        m2,
-        c1: additive(0),
-        c2: additive(1),
-        leakage: additive(2),
-    })
+    let additive = |j: usize| Estimate { value: fit.coefficients[j], error: fit.covariance[(j, j)].max(0.0).sqrt() };
+    Some(ShapeBias { snr: range, pairs: within.len(), m1, m2, c1: additive(0), c2: additive(1), leakage: additive(2) })
 }
 
 #[cfg(test)]
@@ -134,13 +125,8 @@ mod tests {
             })
             .collect();
         let bias = fit(&pairs, [30.0, 100.0]).unwrap();
-        for (got, want) in [
-            (bias.m1, 0.02),
-            (bias.m2, -0.03),
-            (bias.c1, 0.001),
-            (bias.c2, -0.002),
-            (bias.leakage, 0.1),
-        ] {
+        for (got, want) in [(bias.m1, 0.02), (bias.m2, -0.03), (bias.c1, 0.001), (bias.c2, -0.002), (bias.leakage, 0.1)]
+        {
             assert!((got.value - want).abs() < 4.0 * got.error, "{got:?} for {want}: {bias:?}");
         }
         // shape noise is gone: 2000 pairs with noise 0.02 on e

@@ -154,9 +154,32 @@ fn progress(count: usize) -> ProgressBar {
 fn write_injected(path: &Path, runs: &[InjectionRun]) -> Result<(), CliError> {
     let mut out = csv::Writer::from_writer(Vec::new());
     out.write_record([
-        "exposure", "source", "turned", "kind", "x", "y", "true_flux", "true_snr", "true_e1", "true_e2", "true_extent",
-        "detected", "swallowed", "signal_unit", "flux", "flux_err", "snr", "half_light_radius_px", "e1", "e2",
-        "psf_fwhm_px", "psf_e1", "psf_e2", "flux_observed", "chi2_reduced", "flags",
+        "exposure",
+        "source",
+        "turned",
+        "kind",
+        "x",
+        "y",
+        "true_flux",
+        "true_snr",
+        "true_e1",
+        "true_e2",
+        "true_extent",
+        "detected",
+        "swallowed",
+        "signal_unit",
+        "flux",
+        "flux_err",
+        "snr",
+        "half_light_radius_px",
+        "e1",
+        "e2",
+        "psf_fwhm_px",
+        "psf_e1",
+        "psf_e2",
+        "flux_observed",
+        "chi2_reduced",
+        "flags",
     ])
     .map_err(failed)?;
     for run in runs {
@@ -169,10 +192,28 @@ fn write_injected(path: &Path, runs: &[InjectionRun]) -> Result<(), CliError> {
                 i.kind.name().to_string(),
             ];
             let numbers = [
-                i.x + 1.0, i.y + 1.0, i.flux * run.flux_unit(), i.snr, i.e[0], i.e[1], i.extent,
-                f64::from(u8::from(i.detected)), f64::from(u8::from(i.swallowed)), run.signal_unit(row), row.flux,
-                row.flux_err, row.snr, run.half_light_radius(row), row.e1, row.e2, row.psf_fwhm / run.pixel(),
-                row.psf_e1, row.psf_e2, row.flux_observed, row.chi2_reduced, f64::from(row.flags.bits()),
+                i.x + 1.0,
+                i.y + 1.0,
+                i.flux * run.flux_unit(),
+                i.snr,
+                i.e[0],
+                i.e[1],
+                i.extent,
+                f64::from(u8::from(i.detected)),
+                f64::from(u8::from(i.swallowed)),
+                run.signal_unit(row),
+                row.flux,
+                row.flux_err,
+                row.snr,
+                run.half_light_radius(row),
+                row.e1,
+                row.e2,
+                row.psf_fwhm / run.pixel(),
+                row.psf_e1,
+                row.psf_e2,
+                row.flux_observed,
+                row.chi2_reduced,
+                f64::from(row.flags.bits()),
             ];
             record.extend(numbers.iter().map(f64::to_string));
             out.write_record(&record).map_err(failed)?;
@@ -215,8 +256,17 @@ fn lines(entry: &CalibrationEntry) -> Vec<String> {
             entry.provenance.injected
         ),
         format!(
-            "  law      c0 {:+.3} +- {:.3}  c1 {:.5} +- {:.5}  c2 {:+.2e} +- {:.1e}  size {:+.4} +- {:.4}, {:+.4} +- {:.4}",
-            law.c0, error(0), law.c1, error(1), law.c2, error(2), law.size[0], error(3), law.size[1], error(4)
+            "  law      c0 {:+.3} +- {:.3}  c1 {:.5} +- {:.5}  c2 {:+.2e} +- {:.1e}",
+            law.c0,
+            error(0),
+            law.c1,
+            error(1),
+            law.c2,
+            error(2)
+        ),
+        format!(
+            "  by size  offset {:+.2} u {:+.2} u^2, factor {:+.4} u {:+.4} u^2",
+            law.size_offset[0], law.size_offset[1], law.size_factor[0], law.size_factor[1]
         ),
         format!(
             "  errors   {:.3} times the fit's, {:.2} % of the flux, floor {:.3}; signals {:.1} to {:.0}",

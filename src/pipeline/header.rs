@@ -24,7 +24,9 @@ pub fn catalog_header(
     let calibration = match calibration_in_force(exposure, field, network, settings) {
         Some(Ok(applied)) => Some(applied),
         Some(Err(reason)) => {
-            notes.push(format!("the calibration file holds nothing for this exposure, fluxes are as measured: {reason}"));
+            notes.push(format!(
+                "the calibration file holds nothing for this exposure, fluxes are as measured: {reason}"
+            ));
             None
         }
         None => None,
@@ -64,17 +66,32 @@ pub fn calibration_scope(
     network: Option<&NetworkIdentity>,
     settings: &Settings,
 ) -> Scope {
-    // The network's name and file are told apart; its device and batches do not decide.
-    let sections = [
-        ("background", toml::to_string(&settings.background)),
-        ("detect", toml::to_string(&settings.detect)),
-        ("stamp", toml::to_string(&settings.stamp)),
-        ("deconv", toml::to_string(&settings.deconv)),
-        ("renorm", toml::to_string(&settings.renorm)),
+    // The target is compared by itself. What follows decides nothing that is measured once exposure, PSF and network are known.
+    const WITHOUT: [&str; 14] = [
+        "read",
+        "catalog",
+        "psf",
+        "network",
+        "structure",
+        "quality",
+        "output",
+        "calibration",
+        "telemetry",
+        "http",
+        "serve",
+        "bus",
+        "spool",
+        "fetch",
     ];
+    let mut deciding = settings.deciding();
+    let defaults = Settings::default();
+    deciding.deconv.target_fwhm = defaults.deconv.target_fwhm;
+    deciding.deconv.factor = defaults.deconv.factor;
+    let sections = toml::Table::try_from(&deciding).unwrap_or_default();
     let hashes = sections
         .into_iter()
-        .map(|(name, text)| (name.to_string(), hex::encode(Sha256::digest(text.unwrap_or_default().as_bytes()))));
+        .filter(|(name, _)| !WITHOUT.contains(&name.as_str()))
+        .map(|(name, section)| (name, hex::encode(Sha256::digest(section.to_string().as_bytes()))));
     Scope {
         instrument: exposure.instrument.clone(),
         band: exposure.band.clone(),

@@ -98,10 +98,10 @@ pub fn load_from(
         place: "configuration".into(),
         reason: explain(error.message()),
     })?;
-    settings.calibration.load().map_err(|error| SettingsError::Invalid {
-        place: "[calibration] file".into(),
-        reason: error.to_string(),
-    })?;
+    settings
+        .calibration
+        .load()
+        .map_err(|error| SettingsError::Invalid { place: "[calibration] file".into(), reason: error.to_string() })?;
     Ok(Loaded { settings, layers })
 }
 

@@ -302,11 +302,10 @@ fn draw(
     // As wide as stamps are; finer than the pixels where they undersample it.
     let side = ((24.0 * fwhm) as usize).clamp(47, 127) | 1;
     let oversample = if fwhm < 3.0 { 3 } else { 1 };
-    let psf: PsfStamp = base.psf.evaluate(x, y, side * oversample | 1, oversample).map_err(|error| InjectError::Psf {
-        x: x + 1.0,
-        y: y + 1.0,
-        reason: error.to_string(),
-    })?;
+    let psf: PsfStamp = base
+        .psf
+        .evaluate(x, y, side * oversample | 1, oversample)
+        .map_err(|error| InjectError::Psf { x: x + 1.0, y: y + 1.0, reason: error.to_string() })?;
     let radius = scene.half_light_radius();
     // The stamp ends where the object is far below the noise.
     let guess = snr * (signal_unit(1.0, fwhm).powi(2) + 4.0 * std::f64::consts::PI * radius * radius).sqrt();
@@ -372,9 +371,7 @@ fn pass(
     let found = field.detections.sources.len();
     let radius = (0.6 * field.psf_fwhm).max(2.0);
     let nearest = |x: f64, y: f64| {
-        let distance = |i: usize| {
-            field.detections.sources.get(i).map_or(f64::INFINITY, |s| (s.x - x).hypot(s.y - y))
-        };
+        let distance = |i: usize| field.detections.sources.get(i).map_or(f64::INFINITY, |s| (s.x - x).hypot(s.y - y));
         (0..found).min_by(|a, b| distance(*a).total_cmp(&distance(*b))).filter(|i| distance(*i) <= radius)
     };
     let mut places: Vec<Option<usize>> = drawn.iter().map(|d| nearest(d.x, d.y)).collect();
@@ -399,15 +396,13 @@ fn pass(
         forced.push(CatalogPosition { id: (found + forced.len()) as i64 + 1, x: *x, y: *y });
     }
     if !forced.is_empty() {
-        let more =
-            detect::from_catalog(&forced, &field.subtracted, &field.sky_rms, &filled.mask, &settings.detect)
-                .map_err(|error| Failure::new(&filled.id, Stage::Detect, &InjectError::from(error)))?;
+        let more = detect::from_catalog(&forced, &field.subtracted, &field.sky_rms, &filled.mask, &settings.detect)
+            .map_err(|error| Failure::new(&filled.id, Stage::Detect, &InjectError::from(error)))?;
         field.detections.sources.extend(more.detections.sources);
     }
     let identity = context.inference.as_ref().map(Inference::identity);
     let header = catalog_header(filled, &field, &filled.id, identity, given, settings);
-    let catalog =
-        deconvolve(filled, &field, header, context.inference.as_ref(), settings, timings, &mut |_| Ok(()))?;
+    let catalog = deconvolve(filled, &field, header, context.inference.as_ref(), settings, timings, &mut |_| Ok(()))?;
     let pair = run.used.passes as u64 / 2;
     for (i, ((d, place), swallowed)) in drawn.iter().zip(&places).zip(swallowed).enumerate() {
         let Some(row) = place.and_then(|i| catalog.rows.get(i)) else { continue };

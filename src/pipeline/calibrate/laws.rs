@@ -37,7 +37,8 @@ pub fn in_groups(runs: &[InjectionRun]) -> Vec<Vec<&InjectionRun>> {
     for run in sorted {
         let joins = |group: &&mut Vec<&InjectionRun>| {
             group.first().is_some_and(|first| {
-                first.scope == run.scope && run.used.psf_fwhm <= first.used.psf_fwhm * (1.0 + WIDTH_BIN)
+                first.scope.differences(&run.scope).is_empty()
+                    && run.used.psf_fwhm <= first.used.psf_fwhm * (1.0 + WIDTH_BIN)
             })
         };
         match groups.iter_mut().find(joins) {
