@@ -129,7 +129,6 @@ impl FluxLaw {
             return Err(CalibrationError::TooFew { what: "the flux-bias law", needed: LEAST, got: usable.len() });
         }
         let mut law = Self::IDENTITY;
-        let mut errors = ErrorModel::NONE;
         // The weights need the scatter about the law, the law needs weights.
         for _ in 0..3 {
             let level = Scatter::of(&usable, &law);
@@ -144,15 +143,15 @@ impl FluxLaw {
                 })
                 .collect();
             law = solve(equations)?;
-            let deviations: Vec<Deviation> = usable
-                .iter()
-                .map(|p| {
-                    let lawful = law.apply(p.flux, p.extent);
-                    Deviation { truth: p.truth, signal: lawful.flux, err: p.flux_err * lawful.slope.abs() }
-                })
-                .collect();
-            errors = errors::fit(&deviations);
         }
+        let deviations: Vec<Deviation> = usable
+            .iter()
+            .map(|p| {
+                let lawful = law.apply(p.flux, p.extent);
+                Deviation { truth: p.truth, signal: lawful.flux, err: p.flux_err * lawful.slope.abs() }
+            })
+            .collect();
+        let errors = errors::fit(&deviations);
         Ok((law, errors))
     }
 }

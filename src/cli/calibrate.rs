@@ -32,8 +32,8 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
     stars: f64,
     /// Least and largest signal-to-noise ratio injected
-    #[arg(long, value_name = "FROM,TO", value_delimiter = ',', num_args = 2, default_values_t = [5.0, 1000.0])]
-    snr: Vec<f64>,
+    #[arg(long, value_name = "FROM,TO", default_value = "5,1000")]
+    snr: String,
     /// Median half-light radius of injected galaxies of SNR 30, arcsec (pixels where the pixel scale is unknown)
     #[arg(long, value_name = "ARCSEC", default_value_t = 0.45)]
     galaxies: f64,
@@ -63,9 +63,10 @@ pub struct CalibrateArgs {
 impl CalibrateArgs {
     fn options(&self) -> Result<InjectOptions, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
-        let (low, high) = match self.snr.as_slice() {
-            [low, high] if *low > 0.0 && high > low && high.is_finite() => (*low, *high),
-            _ => return usage("--snr FROM,TO: both positive, the second the larger, such as 5,1000".into()),
+        let ends: Vec<Option<f64>> = self.snr.split(',').map(|part| part.trim().parse().ok()).collect();
+        let (low, high) = match ends.as_slice() {
+            [Some(low), Some(high)] if *low > 0.0 && high > low && high.is_finite() => (*low, *high),
+            _ => return usage(format!("--snr {}: two positive numbers, the second the larger, such as 5,1000", self.snr)),
         };
         if !(0.0..=1.0).contains(&self.stars) {
             return usage(format!("--stars {}: a share between 0 and 1", self.stars));
