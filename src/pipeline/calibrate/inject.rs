@@ -299,8 +299,8 @@ fn draw(
     renderer: &mut Renderer,
 ) -> Result<Drawn, InjectError> {
     let fwhm = base.psf_fwhm;
-    // As wide as stamps are; finer than the pixels where they undersample it.
-    let side = ((24.0 * fwhm) as usize).clamp(47, 127) | 1;
+    // As wide as the PSF that objects are fitted with: light beyond that is in neither. Finer than the pixels where they undersample it.
+    let side = settings.stamp.small.saturating_sub(1).clamp(15, 255) | 1;
     let oversample = if fwhm < 3.0 { 3 } else { 1 };
     let psf: PsfStamp = base
         .psf
