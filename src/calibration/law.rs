@@ -156,17 +156,21 @@ impl FluxLaw {
     }
 }
 
-/// The law of these equations; without terms in the size where all objects have the same.
+/// Fewest sources for a law with terms in the size: with fewer, what they would mend is less than what their errors cost.
+const LEAST_WITH_SIZE: usize = 40 * TERMS;
+
+/// The law of these equations; without terms in the size where there are few sources, or all have the same.
 fn solve(mut equations: Vec<Equation>) -> Result<FluxLaw, CalibrationError> {
-    let fit = match robust::solve(&equations) {
-        Err(CalibrationError::Degenerate { .. }) => {
+    let whole = (equations.len() >= LEAST_WITH_SIZE).then(|| robust::solve(&equations));
+    let fit = match whole {
+        None | Some(Err(CalibrationError::Degenerate { .. })) => {
             for e in &mut equations {
                 e.x.truncate(3);
                 e.z.truncate(3);
             }
             robust::solve(&equations)?
         }
-        other => other?,
+        Some(other) => other?,
     };
     let c = |i: usize| fit.coefficients.get(i).copied().unwrap_or(0.0);
     Ok(FluxLaw {
