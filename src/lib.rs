@@ -9,7 +9,7 @@
 //! | shell | [`cli`], [`daemon`], [`replay`], [`web`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
 //! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`], [`telemetry`], [`status`] | numerics |
-//! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
+//! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`calibration`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
 //!
 //! # Conventions
 //!
@@ -20,6 +20,7 @@
 
 pub mod archive;
 pub mod bus;
+pub mod calibration;
 pub mod catalog;
 pub mod cli;
 pub mod daemon;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The rooms, bottom floor first. A room may use rooms of lower floors, and those of its own floor listed in `SIDEWAYS`.
 const FLOORS: &[&[&str]] = &[
-    &["failure", "image", "fourier", "sky"],
+    &["failure", "image", "fourier", "sky", "calibration"],
     &["exposure", "catalog", "event"],
     &["detect", "deconv"],
     &["psf", "stamp", "photometry", "simulate", "evaluate"],
@@ -20,6 +20,8 @@ const FLOORS: &[&[&str]] = &[
 /// Edges within a floor: (from, to).
 const SIDEWAYS: &[(&str, &str)] = &[
     ("sky", "failure"),
+    ("calibration", "failure"),
+    ("calibration", "image"),
     ("fourier", "image"),
     ("fourier", "failure"),
     ("archive", "fits"),

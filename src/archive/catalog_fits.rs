@@ -130,6 +130,17 @@ pub fn header_cards(h: &CatalogHeader) -> Cards {
     c.text_if("NETDEV", text(&h.inference), "where it ran").text("CREATOR", &h.software, "");
     c.integer("CATVERS", i64::from(h.catalog_version), "version of this layout");
     c.text_if("CFGHASH", text(&h.config_hash), "SHA-256 of the configuration");
+    if let Some(calibration) = &h.calibration {
+        c.text("CALSHA", &calibration.sha256, "SHA-256 of the calibration file");
+        c.real("CALC0", calibration.law.c0, "flux-bias law, units of signal");
+        c.real("CALC1", calibration.law.c1, "").real("CALC2", calibration.law.c2, "");
+        let ([a1, a2], [b1, b2]) = (calibration.law.size_offset, calibration.law.size_factor);
+        c.real("CALA1", a1, "its terms in the extent")
+            .real("CALA2", a2, "")
+            .real("CALB1", b1, "")
+            .real("CALB2", b2, "");
+        c.real("CALSKY", calibration.sky_sigma, "sky noise that signals are counted in, image units");
+    }
     for (i, note) in h.notes.iter().take(999).enumerate() {
         c.text(&format!("NOTE{}", i + 1), note, "");
     }

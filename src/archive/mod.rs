@@ -3,6 +3,7 @@
 //! Every file appears whole or not at all ([`atomic`]), and its bytes depend on the data alone.
 
 pub mod atomic;
+mod calibration;
 mod catalog_fits;
 mod catalog_parquet;
 mod error;
@@ -20,6 +21,7 @@ mod table_meta;
 mod table_source;
 mod truth;
 
+pub use calibration::{CalibrationSettings, LoadedCalibration, read_calibration, write_calibration};
 pub use catalog_fits::{catalog_fits_bytes, read_catalog_fits, write_catalog_fits};
 pub use catalog_parquet::{
     catalog_batch, catalog_parquet_bytes, catalog_schema, read_catalog_parquet, write_catalog_parquet,

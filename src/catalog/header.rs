@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CatalogRow, Units};
+use crate::calibration::AppliedCalibration;
 
 /// Version of the catalogue's layout: raised when a column or header entry changes its meaning.
 pub const CATALOG_VERSION: u32 = 1;
@@ -100,6 +101,9 @@ pub struct CatalogHeader {
     pub software: String,
     /// SHA-256 of the configuration that was in force.
     pub config_hash: Option<String>,
+    /// The calibration that fluxes were corrected with; `None`: they are as measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<AppliedCalibration>,
     /// What had to be assumed or left out, in sentences.
     pub notes: Vec<String>,
 }

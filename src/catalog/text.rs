@@ -143,6 +143,7 @@ The same entries stand in the FITS header of the table and, as JSON, in the Parq
 | `PSFRSIZE`, `PSFSSIZE`, `PSFRE1`, `PSFRE2`, `PSFCHI2` | `psf` | reserved stars: size residual and its scatter, ellipticity residuals, reduced chi-square |
 | `PSFQUAL`, `PSFFALL` | `psf` | verdict, fallback |
 | `NETWORK`, `NETSHA`, `NETDEV` | `network`, `network_sha`, `inference` | the network, its SHA-256, where it ran |
+| `CALSHA`, `CALC0`, `CALC1`, `CALC2`, `CALA1`, `CALA2`, `CALB1`, `CALB2`, `CALSKY` | `calibration` | the calibration file's SHA-256, its law and the sky noise it counts in (`docs/calibration.md`); left out where none is applied |
 | `CREATOR`, `CATVERS`, `CFGHASH` | `software`, `catalog_version`, `config_hash` | program, version of this layout, SHA-256 of the configuration |
 | `NOTEn` | `notes` | what had to be assumed or left out |
 | `FLAGn`, `FLAGMn` | - | name and meaning of flag bit n |

@@ -11,6 +11,7 @@ use crate::settings;
 mod output;
 
 mod bus;
+mod calibrate;
 mod config;
 mod evaluate;
 mod flags;
@@ -76,6 +77,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Simulate(simulate::SimulateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Calibrate(calibrate::CalibrateArgs),
     /// Prepare a NATS server
     #[command(subcommand)]
     Bus(bus::BusCommand),
@@ -132,6 +134,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Psf(command) => psf::run(&command, &settings),
         Command::Models(command) => models::run(&command, &settings.network),
+        Command::Calibrate(args) => calibrate::run(&args, &settings),
         Command::Simulate(args) => simulate::run(&args, &settings.deconv),
         Command::Bus(command) => bus::run(&command, &settings),
         Command::DeadLetter(command) => bus::dead_letters(&command, &settings),

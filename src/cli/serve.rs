@@ -32,10 +32,13 @@ pub struct ServeArgs {
     /// Address of the page, metrics and probes, instead of [http] listen
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Calibration file made by `stillair calibrate`, instead of [calibration] file
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
 }
 
 impl ServeArgs {
-    fn apply(&self, settings: &mut Settings) {
+    fn apply(&self, settings: &mut Settings) -> Result<(), CliError> {
         if let Some(url) = &self.bus {
             settings.bus.url.clone_from(url);
         }
@@ -48,13 +51,17 @@ impl ServeArgs {
         if let Some(listen) = &self.listen {
             settings.http.listen.clone_from(listen);
         }
+        if let Some(file) = &self.calibration {
+            settings.calibration.load_other(file).map_err(|error| CliError::Config(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
 /// Serves until it is told to stop.
 pub fn run(args: &ServeArgs, config: Option<&Path>, log: Option<&str>) -> Result<(), CliError> {
     let mut settings = settings::load(config)?.settings;
-    args.apply(&mut settings);
+    args.apply(&mut settings)?;
     if let Some(log) = log {
         settings.telemetry.log = log.to_string();
     }
@@ -232,7 +239,9 @@ impl Reload<'_> {
             Ok(loaded) => loaded.settings,
             Err(error) => return tracing::error!(%error, "not reloaded: the old configuration stays in force"),
         };
-        self.args.apply(&mut settings);
+        if let Err(error) = self.args.apply(&mut settings) {
+            return tracing::error!(%error, "not reloaded: the old configuration stays in force");
+        }
         if let Err(error) = self.telemetry.reload_log(&settings.telemetry.log) {
             tracing::error!(%error, "the log filter stays as it is");
         }

@@ -35,6 +35,9 @@ pub struct Overrides {
     /// Pixel scale of the target grid, arcsec: the detector's, or a 2nd, 3rd or 4th part of it
     #[arg(long, value_name = "ARCSEC")]
     pub target_scale: Option<f64>,
+    /// Calibration file made by `stillair calibrate`, instead of [calibration] file
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
 }
 
 impl Overrides {
@@ -46,6 +49,9 @@ impl Overrides {
         }
         if let Some(model) = &self.model {
             settings.network.name.clone_from(model);
+        }
+        if let Some(file) = &self.calibration {
+            settings.calibration.load_other(file).map_err(|error| CliError::Config(error.to_string()))?;
         }
         for (option, value) in [("--target-fwhm", self.target_fwhm), ("--target-scale", self.target_scale)] {
             if value.is_some_and(|v| !(v.is_finite() && v > 0.0)) {

@@ -218,6 +218,12 @@ pub(super) fn note_finished(daemon: &Daemon, key: &str, finished: &Finished, sec
         if let Some(residual) = psf.reserved_size_residual {
             metrics.psf_reserved_size_residual.observe(residual);
         }
+        if let Some(drift) = summary.more.get("calibration_drift").and_then(serde_json::Value::as_f64) {
+            metrics.calibration_drift.set(drift);
+        }
+        if daemon.settings().calibration.loaded.is_some() && summary.header.calibration.is_none() {
+            metrics.exposures_uncalibrated_total.inc();
+        }
         metrics.psf_quality_total.with_label_values(&[&psf.quality]).inc();
     }
     let now = time::OffsetDateTime::now_utc();

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{Field, Given, NetworkIdentity};
+use crate::calibration::{AppliedCalibration, Scope};
 use crate::catalog::{CatalogHeader, PsfSummary, Units};
 use crate::exposure::Exposure;
 use crate::settings::Settings;
@@ -19,6 +20,17 @@ pub fn catalog_header(
     let (rows, columns) = exposure.shape();
     let pixel_scale = exposure.pixel_scale();
     let target_fwhm = settings.deconv.target_fwhm;
+    let mut notes = field.notes.clone();
+    let calibration = match calibration_in_force(exposure, field, network, settings) {
+        Some(Ok(applied)) => Some(applied),
+        Some(Err(reason)) => {
+            notes.push(format!(
+                "the calibration file holds nothing for this exposure, fluxes are as measured: {reason}"
+            ));
+            None
+        }
+        None => None,
+    };
     CatalogHeader {
         source: Some(source.to_string()),
         layout: Some(exposure.layout.clone()),
@@ -41,9 +53,71 @@ pub fn catalog_header(
         network_sha: network.map(|n| n.sha256.clone()),
         inference: network.map(|n| n.inference.clone()),
         config_hash: Some(config_hash(settings, given)),
-        notes: field.notes.clone(),
+        calibration,
+        notes,
         ..CatalogHeader::new(&exposure.id)
     }
+}
+
+/// What a calibration must have been made with to hold for an exposure.
+pub fn calibration_scope(
+    exposure: &Exposure,
+    field: &Field,
+    network: Option<&NetworkIdentity>,
+    settings: &Settings,
+) -> Scope {
+    // The target is compared by itself. What follows decides nothing that is measured once exposure, PSF and network are known.
+    const WITHOUT: [&str; 14] = [
+        "read",
+        "catalog",
+        "psf",
+        "network",
+        "structure",
+        "quality",
+        "output",
+        "calibration",
+        "telemetry",
+        "http",
+        "serve",
+        "bus",
+        "spool",
+        "fetch",
+    ];
+    let mut deciding = settings.deciding();
+    let defaults = Settings::default();
+    deciding.deconv.target_fwhm = defaults.deconv.target_fwhm;
+    deciding.deconv.factor = defaults.deconv.factor;
+    let sections = toml::Table::try_from(&deciding).unwrap_or_default();
+    let hashes = sections
+        .into_iter()
+        .filter(|(name, _)| !WITHOUT.contains(&name.as_str()))
+        .map(|(name, section)| (name, hex::encode(Sha256::digest(section.to_string().as_bytes()))));
+    Scope {
+        instrument: exposure.instrument.clone(),
+        band: exposure.band.clone(),
+        network: network.map(|n| n.name.clone()),
+        network_sha: network.map(|n| n.sha256.clone()),
+        target_fwhm: settings.deconv.target_fwhm,
+        target_factor: field.factor,
+        settings: hashes.collect(),
+    }
+}
+
+/// The law for an exposure, or why there is none; `None` without a calibration file.
+fn calibration_in_force(
+    exposure: &Exposure,
+    field: &Field,
+    network: Option<&NetworkIdentity>,
+    settings: &Settings,
+) -> Option<Result<AppliedCalibration, String>> {
+    let loaded = settings.calibration.loaded.as_ref()?;
+    let scope = calibration_scope(exposure, field, network, settings);
+    Some(
+        loaded
+            .calibration
+            .find(&scope, field.psf_fwhm)
+            .map(|entry| AppliedCalibration::new(entry, &loaded.sha256, field.sky_sigma)),
+    )
 }
 
 fn psf_summary(field: &Field, pixel_scale: Option<f64>) -> PsfSummary {

@@ -166,6 +166,9 @@ pub fn run(handle: &ExposureHandle, context: &Context) -> Result<Done, Failure> 
     {
         summary.more.insert("truth".into(), value);
     }
+    if let Some(drift) = super::calibrate::drift(&catalog.header, &catalog.rows) {
+        summary.more.insert("calibration_drift".into(), drift.into());
+    }
     summary.write(&paths).map_err(archived)?;
     Ok(Done { catalog, summary, paths, timings, truth })
 }

@@ -3,6 +3,7 @@
 //! [`prepare`] does what is done once an exposure (sky, sources, PSF), [`deconvolve`] what is done for every object, in
 //! chunks, so that memory does not grow with the number of stamps; [`run`] puts reading before and the archive behind them.
 
+pub mod calibrate;
 mod deconvolve;
 mod failure;
 mod field;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::object::{Measured, Prepared};
 use super::{Field, NetworkIdentity};
+use crate::calibration::AppliedCalibration;
 use crate::catalog::{CatalogHeader, CatalogRow, Flags};
 use crate::exposure::Exposure;
 use crate::photometry;
@@ -22,6 +23,10 @@ pub struct RowContext {
     band: Option<Arc<str>>,
     network: Option<Arc<str>>,
     network_sha: Option<Arc<str>>,
+    /// The law that fluxes are corrected with; `None`: they stay as measured.
+    calibration: Option<AppliedCalibration>,
+    /// FWHM of the target PSF, target pixels.
+    target_fwhm: f64,
 }
 
 impl RowContext {
@@ -35,6 +40,8 @@ impl RowContext {
             band: header.band.as_deref().map(Arc::from),
             network: network.map(|n| Arc::from(n.name.as_str())),
             network_sha: network.map(|n| Arc::from(n.sha256.as_str())),
+            calibration: header.calibration.clone(),
+            target_fwhm: header.target_fwhm_pixels,
         }
     }
 }
@@ -66,15 +73,26 @@ pub fn add_prepared(row: &mut CatalogRow, prepared: &Prepared, context: &RowCont
     }
 }
 
-/// Completes a row with the amplitude, shape and tests of the final image.
+/// Completes a row with the amplitude, calibrated flux, shape and tests of the final image.
 pub fn add_measured(row: &mut CatalogRow, measured: &Measured, network_ran: bool, context: &RowContext) {
-    row.flags |= measured.flags | Flags::UNCALIBRATED;
+    row.flags |= measured.flags;
     row.flags.set(Flags::NETWORK_SKIPPED, !network_ran);
-    row.flux = measured.flux * context.flux_unit;
-    row.flux_err = measured.flux_err * context.flux_unit;
+    let (mut flux, mut flux_err) = (measured.flux, measured.flux_err);
     row.bias_correction = 1.0;
-    if let (Some(zero_point), true) = (context.zero_point, measured.flux.is_finite())
-        && let Some((mag, err)) = photometry::ab_magnitude(measured.flux, measured.flux_err, zero_point)
+    // A law made with a network says nothing of an object that the network refused.
+    let corrected = context.calibration.as_ref().filter(|_| network_ran == context.network.is_some()).and_then(|law| {
+        let half_light = measured.half_light.as_ref().map_or(f64::NAN, |half| half.radius);
+        law.correct(flux, flux_err, row.psf_fwhm / context.pixel, half_light, context.target_fwhm)
+    });
+    row.flags.set(Flags::UNCALIBRATED, corrected.is_none());
+    if let Some(corrected) = corrected {
+        (flux, flux_err) = (corrected.flux, corrected.flux_err);
+        row.bias_correction = corrected.factor;
+    }
+    row.flux = flux * context.flux_unit;
+    row.flux_err = flux_err * context.flux_unit;
+    if let (Some(zero_point), true) = (context.zero_point, flux.is_finite())
+        && let Some((mag, err)) = photometry::ab_magnitude(flux, flux_err, zero_point)
     {
         (row.mag, row.mag_err) = (mag, err);
     }

@@ -16,6 +16,11 @@ impl Settings {
         deciding.fetch = defaults.fetch;
         deciding.http = defaults.http;
         deciding.telemetry = defaults.telemetry;
+        // What the calibration file says decides, not where it lies.
+        deciding.calibration.file = defaults.calibration.file;
+        deciding.calibration.sha256 =
+            self.calibration.loaded.as_ref().map(|loaded| loaded.sha256.clone()).unwrap_or_default();
+        deciding.calibration.loaded = None;
         deciding
     }
 
@@ -33,6 +38,7 @@ impl Settings {
             ("renorm", self.renorm == other.renorm),
             ("structure", self.structure == other.structure),
             ("quality", self.quality == other.quality),
+            ("calibration", self.calibration == other.calibration),
             ("output", self.output == other.output),
             ("serve", self.serve == other.serve),
             ("bus", self.bus == other.bus),

@@ -94,10 +94,14 @@ pub fn load_from(
         }
         layers.push(format!("environment variable {name}"));
     }
-    let settings = merged.try_into().map_err(|error: toml::de::Error| SettingsError::Invalid {
+    let mut settings: Settings = merged.try_into().map_err(|error: toml::de::Error| SettingsError::Invalid {
         place: "configuration".into(),
         reason: explain(error.message()),
     })?;
+    settings
+        .calibration
+        .load()
+        .map_err(|error| SettingsError::Invalid { place: "[calibration] file".into(), reason: error.to_string() })?;
     Ok(Loaded { settings, layers })
 }
 

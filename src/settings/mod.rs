@@ -5,7 +5,7 @@
 mod differ;
 mod load;
 
-use crate::archive::CatalogColumns;
+use crate::archive::{CalibrationSettings, CatalogColumns};
 use crate::bus::{BusSettings, SpoolSettings};
 use crate::deconv::DeconvSettings;
 use crate::detect::{BackgroundSettings, DetectSettings};
@@ -45,6 +45,8 @@ pub struct Settings {
     pub structure: StructureSettings,
     /// From when on a row is flagged.
     pub quality: QualitySettings,
+    /// The calibration of fluxes and their errors.
+    pub calibration: CalibrationSettings,
     /// What is written, and where.
     pub output: OutputSettings,
     /// Logs and traces.

@@ -73,9 +73,18 @@ pub fn draw_source(source: &Source, psf: &PsfStamp, n: usize, renderer: &mut Ren
     (bounds, pixels)
 }
 
+/// Adds a source's noiseless pixels to an exposure. With a known gain it brings its photon noise, and the variance plane the like.
+pub fn add(exposure: &mut Exposure, bounds: &PixelBox, pixels: &Plane, rng: &mut ChaCha8Rng) {
+    let Some(gain) = exposure.gain.filter(|g| *g > 0.0) else { return paste(&mut exposure.image, bounds, pixels) };
+    let variance = pixels.mapv(|v| v.max(0.0) / gain as f32);
+    let mut noisy = pixels.clone();
+    noisy.zip_mut_with(&variance, |v, var| *v += var.sqrt() * normal(rng) as f32);
+    paste(&mut exposure.variance, bounds, &variance);
+    paste(&mut exposure.image, bounds, &noisy);
+}
+
 /// Adds sources to an exposure: `psf(x, y)` gives the effective PSF at a 0-based position; stamps are `n` pixels wide.
-/// With a known gain the sources bring their photon noise, and the variance plane the like.
-/// Returns what was added, noise excluded, in the order of the sources.
+/// Returns what was added, noise excluded, in the order of the sources; see [`add`] for the noise.
 pub fn inject(
     exposure: &mut Exposure,
     sources: &[Source],
@@ -84,18 +93,11 @@ pub fn inject(
     rng: &mut ChaCha8Rng,
     renderer: &mut Renderer,
 ) -> Vec<(PixelBox, Plane)> {
-    let gain = exposure.gain.filter(|g| *g > 0.0);
     sources
         .iter()
         .map(|source| {
             let (bounds, pixels) = draw_source(source, &psf(source.x, source.y), n, renderer);
-            let mut noisy = pixels.clone();
-            if let Some(gain) = gain {
-                let variance = pixels.mapv(|v| v.max(0.0) / gain as f32);
-                noisy.zip_mut_with(&variance, |v, var| *v += var.sqrt() * normal(rng) as f32);
-                paste(&mut exposure.variance, &bounds, &variance);
-            }
-            paste(&mut exposure.image, &bounds, &noisy);
+            add(exposure, &bounds, &pixels, rng);
             (bounds, pixels)
         })
         .collect()

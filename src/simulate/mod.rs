@@ -13,6 +13,7 @@ pub mod grid;
 pub mod inject;
 pub mod instrument;
 pub mod optics;
+pub mod population;
 pub mod psf;
 pub mod scene;
 pub mod sersic;

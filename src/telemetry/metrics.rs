@@ -71,6 +71,10 @@ pub struct Metrics {
     pub psf_fwhm_arcsec: Histogram,
     /// Median relative size residual of the reserved stars.
     pub psf_reserved_size_residual: Histogram,
+    /// How far bright isolated objects of the last calibrated exposure have drifted from the calibration.
+    pub calibration_drift: Gauge,
+    /// Exposures processed with a calibration file that holds nothing for them.
+    pub exposures_uncalibrated_total: IntCounter,
     /// Exposures by the verdict on their PSF model, see [`QUALITIES`].
     pub psf_quality_total: IntCounterVec,
     /// 1 for the network, device and runtime in use.
@@ -160,6 +164,10 @@ impl Metrics {
             "last_exposure_timestamp_seconds",
             "When the last exposure was done, Unix time; 0 before the first",
         );
+        let drift = Opts::new(
+            "calibration_drift",
+            "Last calibrated exposure: median of (flux - aperture flux) / flux of bright isolated objects, less its value when calibrated",
+        );
         let metrics = Self {
             exposures_total: make.counters(
                 "exposures_total",
@@ -195,6 +203,11 @@ impl Metrics {
                 "psf_reserved_size_residual",
                 "Median relative size residual (star - model) / model of the reserved stars",
                 &SIZE_RESIDUAL,
+            )?,
+            calibration_drift: make.keep(Gauge::with_opts(drift.namespace("stillair"))?)?,
+            exposures_uncalibrated_total: make.counter(
+                "exposures_uncalibrated_total",
+                "Exposures processed with a calibration file that holds nothing for them",
             )?,
             psf_quality_total: make.counters(
                 "psf_quality_total",
@@ -265,6 +278,8 @@ mod tests {
             "stillair_psf_fwhm_arcsec_count",
             "stillair_psf_reserved_size_residual_count",
             "stillair_psf_quality_total{quality=\"degraded\"}",
+            "stillair_calibration_drift",
+            "stillair_exposures_uncalibrated_total",
             "stillair_bus_connected",
             "stillair_bus_reconnects_total",
             "stillair_ready{component=\"disk\"}",

@@ -33,6 +33,8 @@ DECLARED = {
     "stillair_psf_fwhm_arcsec": ("histogram", {}),
     "stillair_psf_reserved_size_residual": ("histogram", {}),
     "stillair_psf_quality_total": ("counter", {"quality": {"good", "degraded", "failed", "given"}}),
+    "stillair_calibration_drift": ("gauge", {}),
+    "stillair_exposures_uncalibrated_total": ("counter", {}),
     "stillair_inference_device_info": ("gauge", {"network": None, "device": {"cpu", "cuda"}, "runtime": None}),
     "stillair_build_info": ("gauge", {"version": None}),
     "stillair_bus_connected": ("gauge", {}),
