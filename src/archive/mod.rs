@@ -15,6 +15,7 @@ mod stamp_reader;
 mod stamps;
 mod summary;
 mod table_meta;
+mod table_parquet;
 mod table_source;
 mod truth;
 
@@ -29,4 +30,5 @@ pub use paths::ExposurePaths;
 pub use stamp_reader::StampReader;
 pub use stamps::{STAMP_CUBES, StampFile, StampPlanes, StampRecord};
 pub use summary::{ExposureSummary, SUMMARY_VERSION, WrittenFile};
+pub use table_parquet::table_parquet_bytes;
 pub use truth::{TRUTH_HDU, TruthObject, TruthTable, read_truth};

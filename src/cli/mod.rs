@@ -13,6 +13,7 @@ mod output;
 mod bus;
 mod config;
 mod flags;
+mod joint;
 mod models;
 mod process;
 mod psf;
@@ -71,6 +72,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Process(process::ProcessArgs),
+    Joint(joint::JointArgs),
     Replay(replay::ReplayArgs),
     Serve(serve::ServeArgs),
     Simulate(simulate::SimulateArgs),
@@ -126,6 +128,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     let settings = settings::load(config)?.settings;
     match cli.command {
         Command::Process(args) => process::run(&args, &settings),
+        Command::Joint(args) => joint::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Psf(command) => psf::run(&command, &settings),
         Command::Models(command) => models::run(&command, &settings.network),

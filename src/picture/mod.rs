@@ -2,6 +2,7 @@
 //! Data in, [`Picture`] out; `archive` writes the files.
 
 mod axes;
+mod bands;
 mod canvas;
 mod colour;
 mod flux;
@@ -10,6 +11,7 @@ mod psf_map;
 mod sheet;
 mod stars;
 
+pub use bands::{BandRow, band_sheet};
 pub use canvas::Picture;
 pub use flux::{FluxPoint, FluxTexts, flux_against_truth};
 pub use panels::{PanelObject, object_panels};

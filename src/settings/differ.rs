@@ -16,6 +16,8 @@ impl Settings {
         deciding.fetch = defaults.fetch;
         deciding.http = defaults.http;
         deciding.telemetry = defaults.telemetry;
+        // `stillair joint` alone reads it
+        deciding.joint = defaults.joint;
         deciding
     }
 
@@ -29,6 +31,7 @@ impl Settings {
             ("psf", self.psf == other.psf),
             ("stamp", self.stamp == other.stamp),
             ("deconv", self.deconv == other.deconv),
+            ("joint", self.joint == other.joint),
             ("network", self.network == other.network),
             ("renorm", self.renorm == other.renorm),
             ("structure", self.structure == other.structure),
