@@ -38,18 +38,16 @@ for k, band in enumerate(bands):
     error = fits.ImageHDU(np.full(hsc[k].shape, sigma, np.float32), plain, name="ERR")
     fits.HDUList([primary, image, error]).writeto(out / f"hsc_{band}.fits", overwrite=True)
     fits.writeto(out / f"psf_{band}.fits", (psf_hsc[k] / psf_hsc[k].sum()).astype(np.float32), overwrite=True)
-centre = wcs.all_pix2world([[25.0, 25.0]], 0)[0]
-(out / "centre.csv").write_text(f"id,ra,dec\n1,{centre[0]:.9f},{centre[1]:.9f}\n")
 entry = '[[exposure]]\nfile = "hsc_{0}.fits"\nband = "{0}"\npsf = "psf_{0}.fits"\n'
 (out / "config.toml").write_text(
     f"[joint]\nsmall = {side}\nlarge = {side}\ntarget_fwhm = {target}\n"
 )
 
 
-def run(names, folder):
+def run(names, folder, *more):
     manifest = out / f"{folder}.toml"
     manifest.write_text("\n".join(entry.format(b) for b in names))
-    command = [program, "--config", out / "config.toml", "joint", manifest, "--catalog", out / "centre.csv", "--target-scale", str(scale)]
+    command = [program, "--config", out / "config.toml", "joint", manifest, *more, "--target-scale", str(scale)]
     done = subprocess.run([*map(str, command), "--out", str(out / folder)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{folder}: {done.stderr}{done.stdout}")
@@ -57,14 +55,22 @@ def run(names, folder):
         return {b: f[b.upper()].data[0].astype(float) for b in names}
 
 
-joint = run(bands, "joint")
+# the object nearest to the middle is the centre of the grid, which holds the whole cut-out
+run(bands, "found")
+found = fits.getdata(out / "found" / "joint.fits", 1)
+place = wcs.all_world2pix(np.column_stack([found["ra"], found["dec"]]), 0)
+nearest = np.hypot(*(place - 24.5).T).argmin()
+cx, cy = place[nearest]
+(out / "centre.csv").write_text(f"id,ra,dec\n1,{found['ra'][nearest]:.9f},{found['dec'][nearest]:.9f}\n")
+one = ("--catalog", out / "centre.csv")
+joint = run(bands, "joint", *one)
 alone = {}
 for band in bands:
-    alone.update(run(band, f"alone_{band}"))
+    alone.update(run(band, f"alone_{band}", *one))
 
 # target pixel (column, row) -> HSC pixel: the grid has HSC's axes, its pixel (side/2, side/2) on the object
 rows, columns = np.mgrid[:side, :side]
-x, y = 25.0 + (columns - side / 2) / 2, 25.0 + (rows - side / 2) / 2
+x, y = cx + (columns - side / 2) / 2, cy + (rows - side / 2) / 2
 ky, kx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
 gauss = np.exp(-2 * np.pi**2 * (target / 2.354820045) ** 2 * (kx**2 + ky**2))
 
@@ -118,8 +124,8 @@ def tikhonov(k, lam=9e-3):
     return np.fft.irfft2(np.fft.rfft2(fine) * np.conj(h) / (np.abs(h) ** 2 + lam * laplacian**2), s=(side, side))
 
 
-window = np.zeros((side, side))
-window[10:-10, 10:-10] = 1
+# inside the cut-out, away from its rim
+window = ((x > 4) & (x < 45) & (y > 4) & (y < 45)).astype(float)
 
 
 def score(image):
@@ -131,12 +137,17 @@ def score(image):
     return np.sum((a * v + b - t) ** 2) / np.sum(t**2), a * image + b
 
 
+def on_grid(image):
+    """From the doubled HSC grid (pixel 2 k on HSC's pixel k) to the grid about the object."""
+    return map_coordinates(image, [2 * y, 2 * x], order=3, mode="nearest")
+
+
 methods = {
     "joint, five bands": lambda k: joint[bands[k]],
     "each band alone": lambda k: alone[bands[k]],
-    "b: published, 200 steps": published,
-    "c: interpolation, Tikhonov 9e-3": tikhonov,
-    "observed, interpolated": lambda k: map_coordinates(hsc[k], [rows / 2, columns / 2], order=3, mode="nearest"),
+    "b: published, 200 steps": lambda k: on_grid(published(k)),
+    "c: interpolation, Tikhonov 9e-3": lambda k: on_grid(tikhonov(k)),
+    "observed, interpolated": lambda k: map_coordinates(hsc[k], [y, x], order=3, mode="nearest"),
 }
 print("| method | " + " | ".join(bands) + " |\n|---|" + "---|" * len(bands))
 shown = {}

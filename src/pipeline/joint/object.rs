@@ -240,7 +240,8 @@ fn cut(
     let Some((x0, x1, y0, y1)) = bounds.clip(nx, ny) else { return Ok(None) };
     let (mut pixels, mut weight) = (Plane::zeros((y1 - y0, x1 - x0)), Plane::zeros((y1 - y0, x1 - x0)));
     let (mut near, mut usable, mut saturated) = (0usize, 0usize, false);
-    let reach = (source.radius / target.scale / ratio).clamp(2.0, 10.0);
+    let reach = source.radius / target.scale / ratio;
+    let reach = if reach.is_finite() { reach.clamp(2.0, 10.0) } else { 2.0 };
     let unit = e.unit;
     let light = |column: usize, row: usize| {
         // the surroundings without the pixel itself: a weight must not know its own pixel's noise
@@ -291,6 +292,7 @@ fn cut(
         e.field.flags & (Flags::PSF_DEGRADED | Flags::PSF_FALLBACK | Flags::VARIANCE_ESTIMATED | Flags::NO_ZERO_POINT);
     flags.set(Flags::SATURATED, saturated);
     flags.set(Flags::BAD_PIXELS, usable < near);
-    flags.set(Flags::EDGE, (near as f64) < 0.9 * expected);
+    let within = |v: f64, n: usize| v - reach >= -0.5 && v + reach <= n as f64 - 0.5;
+    flags.set(Flags::EDGE, !within(x, nx) || !within(y, ny));
     Ok(Some(Cut { at, pixels, weight, psf, oversample, to_target: Affine { matrix, offset }, flags }))
 }
