@@ -1,5 +1,8 @@
 //! Where an observation's pixels lie on the target grid.
 
+/// A map with whole entries, and the offset.
+pub(super) type WholeMap = ([[i64; 2]; 2], (f64, f64));
+
 /// An affine map of pixel positions (column, row; 0-based): `matrix (x, y) + offset`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine {
@@ -39,7 +42,7 @@ impl Affine {
 
     /// Whether every position of a plane (ny, nx) lies within `tolerance` of a whole pixel plus a common fraction; then the map with
     /// whole entries, and the fraction.
-    pub(super) fn whole(&self, (ny, nx): (usize, usize), tolerance: f64) -> Option<([[i64; 2]; 2], (f64, f64))> {
+    pub(super) fn whole(&self, (ny, nx): (usize, usize), tolerance: f64) -> Option<WholeMap> {
         let side = ny.max(nx) as f64;
         let mut whole = [[0i64; 2]; 2];
         for (out, row) in whole.iter_mut().zip(self.matrix) {

@@ -407,7 +407,8 @@ impl Operator {
         for (i, (y, w)) in o.pixels.iter().zip(o.weight).enumerate() {
             let (column, row) = (i % nx, i / nx);
             let (u, v) = o.to_target.apply(column as f64, row as f64);
-            if !(inside(u) && inside(v)) || !(w.is_finite() && *w > 0.0) || !y.is_finite() {
+            let usable = w.is_finite() && *w > 0.0 && y.is_finite();
+            if !usable || !inside(u) || !inside(v) {
                 continue;
             }
             match whole {
