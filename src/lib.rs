@@ -9,7 +9,7 @@
 //! | shell | [`cli`], [`daemon`], [`replay`], [`web`] | everything below |
 //! | pipeline | [`pipeline`] | adapters, numerics |
 //! | adapters | [`fits`], [`network`], [`archive`], [`picture`], [`fetch`], [`bus`], [`settings`], [`telemetry`], [`status`] | numerics |
-//! | numerics | [`psf`], [`stamp`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`calibration`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
+//! | numerics | [`psf`], [`stamp`], [`joint`], [`deconv`], [`photometry`], [`detect`], [`simulate`], [`evaluate`], [`catalog`], [`event`], [`exposure`], [`sky`], [`fourier`], [`calibration`], [`image`], [`failure`] | lower numerics; no I/O, no clock, no threads of their own |
 //!
 //! # Conventions
 //!
@@ -34,6 +34,7 @@ pub mod fetch;
 pub mod fits;
 pub mod fourier;
 pub mod image;
+pub mod joint;
 pub mod network;
 pub mod photometry;
 pub mod picture;

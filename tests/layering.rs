@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["failure", "image", "fourier", "sky", "calibration"],
     &["exposure", "catalog", "event"],
     &["detect", "deconv"],
-    &["psf", "stamp", "photometry", "simulate", "evaluate"],
+    &["psf", "stamp", "photometry", "simulate", "evaluate", "joint"],
     &["fits", "network", "archive", "picture", "fetch", "bus", "settings", "telemetry", "status"],
     &["pipeline"],
     &["replay", "daemon", "web"],

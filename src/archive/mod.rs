@@ -18,6 +18,7 @@ mod stamp_reader;
 mod stamps;
 mod summary;
 mod table_meta;
+mod table_parquet;
 mod table_source;
 mod truth;
 
@@ -35,4 +36,5 @@ pub use stamp_cubes::{Cube, StampCubes, StampPlace};
 pub use stamp_reader::StampReader;
 pub use stamps::{STAMP_CUBES, StampFile, StampPlanes, StampRecord};
 pub use summary::{ExposureSummary, SUMMARY_VERSION, WrittenFile};
+pub use table_parquet::table_parquet_bytes;
 pub use truth::{BLANKS_HDU, Blank, TRUTH_HDU, TruthObject, TruthTable, read_truth, truth_file};

@@ -39,6 +39,8 @@ flags! {
     19 SHAPE_FAILED        "moments did not converge: shape columns are missing"
     20 UNCALIBRATED        "no flux-bias calibration for this instrument, band, PSF and network"
     21 PSF_TOO_NARROW      "PSF is narrower than the target PSF: nothing to sharpen on this grid"
+    24 BAND_MISSING        "joint catalogue: not every band has usable pixels and a PSF at the object"
+    25 NOT_CONVERGED       "joint catalogue: the solver ended before it came as close to the optimum as asked"
 }
 
 /// The flags that every row has, and so say nothing of one object; none where there are fewer than two rows.

@@ -15,6 +15,7 @@ mod calibrate;
 mod config;
 mod evaluate;
 mod flags;
+mod joint;
 mod models;
 mod process;
 mod psf;
@@ -73,6 +74,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Process(process::ProcessArgs),
+    Joint(joint::JointArgs),
     Replay(replay::ReplayArgs),
     Serve(serve::ServeArgs),
     Simulate(simulate::SimulateArgs),
@@ -131,6 +133,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     let settings = settings::load(config)?.settings;
     match cli.command {
         Command::Process(args) => process::run(&args, &settings),
+        Command::Joint(args) => joint::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Psf(command) => psf::run(&command, &settings),
         Command::Models(command) => models::run(&command, &settings.network),

@@ -11,7 +11,7 @@ mod kernel;
 mod plan;
 
 pub use kernel::{embed_centred, gaussian_half_spectrum, half_multiplicity, laplacian_half_spectrum, shift_phases};
-pub use plan::{Fft2, FftScratch, FourierError, plan};
+pub use plan::{Fft2, FftScratch, FourierError, plan, plan64};
 
 /// A complex amplitude of a spectrum.
 pub type Amplitude = num_complex::Complex32;

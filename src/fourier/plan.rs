@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-use rustfft::{Fft, FftPlanner};
+use rustfft::{Fft, FftNum, FftPlanner};
 
-use super::Amplitude;
 use crate::failure::{Classify, FailureKind};
 
 /// What can go wrong with a transform.
@@ -52,16 +52,16 @@ impl Classify for FourierError {
 
 /// Plan for planes of one size; shared freely between threads, each of which brings its own [`FftScratch`].
 #[derive(Clone)]
-pub struct Fft2 {
+pub struct Fft2<T: FftNum = f32> {
     ny: usize,
     nx: usize,
-    rows_forward: Arc<dyn RealToComplex<f32>>,
-    rows_inverse: Arc<dyn ComplexToReal<f32>>,
-    columns_forward: Arc<dyn Fft<f32>>,
-    columns_inverse: Arc<dyn Fft<f32>>,
+    rows_forward: Arc<dyn RealToComplex<T>>,
+    rows_inverse: Arc<dyn ComplexToReal<T>>,
+    columns_forward: Arc<dyn Fft<T>>,
+    columns_inverse: Arc<dyn Fft<T>>,
 }
 
-impl std::fmt::Debug for Fft2 {
+impl<T: FftNum> std::fmt::Debug for Fft2<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fft2").field("ny", &self.ny).field("nx", &self.nx).finish_non_exhaustive()
     }
@@ -69,20 +69,30 @@ impl std::fmt::Debug for Fft2 {
 
 /// Working memory of one thread; grows to the largest plan it has served.
 #[derive(Debug, Clone, Default)]
-pub struct FftScratch {
-    row: Vec<f32>,
-    half: Vec<Amplitude>,
-    columns: Vec<Amplitude>,
-    inner: Vec<Amplitude>,
+pub struct FftScratch<T = f32> {
+    row: Vec<T>,
+    half: Vec<Complex<T>>,
+    columns: Vec<Complex<T>>,
+    inner: Vec<Complex<T>>,
 }
 
 /// Plans by their number of rows and columns.
-type Plans = HashMap<(usize, usize), Arc<Fft2>>;
+type Plans<T> = OnceLock<Mutex<HashMap<(usize, usize), Arc<Fft2<T>>>>>;
 
 /// The plan for planes of `ny` rows and `nx` columns, made once per process and size.
 pub fn plan(ny: usize, nx: usize) -> Result<Arc<Fft2>, FourierError> {
-    static PLANS: OnceLock<Mutex<Plans>> = OnceLock::new();
-    let mut plans = PLANS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    static PLANS: Plans<f32> = OnceLock::new();
+    cached(&PLANS, ny, nx)
+}
+
+/// As [`plan`], in double precision.
+pub fn plan64(ny: usize, nx: usize) -> Result<Arc<Fft2<f64>>, FourierError> {
+    static PLANS: Plans<f64> = OnceLock::new();
+    cached(&PLANS, ny, nx)
+}
+
+fn cached<T: FftNum>(plans: &Plans<T>, ny: usize, nx: usize) -> Result<Arc<Fft2<T>>, FourierError> {
+    let mut plans = plans.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = plans.get(&(ny, nx)) {
         return Ok(found.clone());
     }
@@ -91,14 +101,14 @@ pub fn plan(ny: usize, nx: usize) -> Result<Arc<Fft2>, FourierError> {
     Ok(made)
 }
 
-impl Fft2 {
+impl<T: FftNum> Fft2<T> {
     /// A plan for planes of `ny` rows and `nx` columns; [`plan`] hands out cached ones.
     pub fn new(ny: usize, nx: usize) -> Result<Self, FourierError> {
         if ny == 0 || nx == 0 {
             return Err(FourierError::Empty { ny, nx });
         }
-        let mut real = RealFftPlanner::<f32>::new();
-        let mut complex = FftPlanner::<f32>::new();
+        let mut real = RealFftPlanner::<T>::new();
+        let mut complex = FftPlanner::<T>::new();
         Ok(Self {
             ny,
             nx,
@@ -123,25 +133,25 @@ impl Fft2 {
         if got == expected { Ok(()) } else { Err(FourierError::Size { ny: self.ny, nx: self.nx, what, got, expected }) }
     }
 
-    fn prepare(&self, scratch: &mut FftScratch) {
+    fn prepare(&self, scratch: &mut FftScratch<T>) {
         let half = self.nx / 2 + 1;
-        scratch.row.resize(self.nx, 0.0);
-        scratch.half.resize(half * self.ny, Amplitude::default());
+        scratch.row.resize(self.nx, T::zero());
+        scratch.half.resize(half * self.ny, Complex::new(T::zero(), T::zero()));
         let inner = self
             .rows_forward
             .get_scratch_len()
             .max(self.rows_inverse.get_scratch_len())
             .max(self.columns_forward.get_inplace_scratch_len())
             .max(self.columns_inverse.get_inplace_scratch_len());
-        scratch.inner.resize(inner, Amplitude::default());
+        scratch.inner.resize(inner, Complex::new(T::zero(), T::zero()));
     }
 
     /// Half spectrum of a real plane (row-major, `ny * nx` values).
     pub fn forward(
         &self,
-        plane: &[f32],
-        spectrum: &mut [Amplitude],
-        scratch: &mut FftScratch,
+        plane: &[T],
+        spectrum: &mut [Complex<T>],
+        scratch: &mut FftScratch<T>,
     ) -> Result<(), FourierError> {
         self.check("a plane", plane.len(), self.ny * self.nx)?;
         self.check("a spectrum", spectrum.len(), self.half_len())?;
@@ -161,9 +171,9 @@ impl Fft2 {
     /// Real plane of a half spectrum, `1 / (ny nx)` included.
     pub fn inverse(
         &self,
-        spectrum: &[Amplitude],
-        plane: &mut [f32],
-        scratch: &mut FftScratch,
+        spectrum: &[Complex<T>],
+        plane: &mut [T],
+        scratch: &mut FftScratch<T>,
     ) -> Result<(), FourierError> {
         self.check("a plane", plane.len(), self.ny * self.nx)?;
         self.check("a spectrum", spectrum.len(), self.half_len())?;
@@ -174,20 +184,21 @@ impl Fft2 {
         self.columns_inverse.process_with_scratch(&mut scratch.columns, &mut scratch.inner);
         transpose(&scratch.columns, &mut scratch.half, half, self.ny);
         let inner_len = self.rows_inverse.get_scratch_len();
-        let norm = 1.0 / (self.ny * self.nx) as f32;
+        let pixels = T::from_usize(self.ny * self.nx).unwrap_or_else(T::one);
+        let norm = T::one() / pixels;
         for (row, out) in scratch.half.chunks_exact_mut(half).zip(plane.chunks_exact_mut(self.nx)) {
             // Rounding leaves a trace of imaginary part where a real plane has none; the row transform insists on none.
             if let Some(dc) = row.first_mut() {
-                dc.im = 0.0;
+                dc.im = T::zero();
             }
             if self.nx.is_multiple_of(2)
                 && let Some(nyquist) = row.last_mut()
             {
-                nyquist.im = 0.0;
+                nyquist.im = T::zero();
             }
             let _ = self.rows_inverse.process_with_scratch(row, out, &mut scratch.inner[..inner_len]);
             for v in out.iter_mut() {
-                *v *= norm;
+                *v = *v * norm;
             }
         }
         Ok(())
@@ -195,7 +206,7 @@ impl Fft2 {
 }
 
 /// `to[c * rows + r] = from[r * columns + c]`, by blocks that stay in the first-level cache.
-fn transpose(from: &[Amplitude], to: &mut [Amplitude], rows: usize, columns: usize) {
+fn transpose<T: Copy>(from: &[T], to: &mut [T], rows: usize, columns: usize) {
     const BLOCK: usize = 8;
     for c0 in (0..columns).step_by(BLOCK) {
         let c1 = (c0 + BLOCK).min(columns);
@@ -213,6 +224,7 @@ fn transpose(from: &[Amplitude], to: &mut [Amplitude], rows: usize, columns: usi
 
 #[cfg(test)]
 mod tests {
+    use super::super::Amplitude;
     use super::*;
     use proptest::prelude::*;
 

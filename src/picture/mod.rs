@@ -2,6 +2,7 @@
 //! Data in, [`Picture`] out; `archive` writes the files.
 
 mod axes;
+mod bands;
 mod canvas;
 mod colour;
 mod evaluation;
@@ -11,6 +12,7 @@ mod psf_map;
 mod sheet;
 mod stars;
 
+pub use bands::{BandRow, band_sheet};
 pub use canvas::Picture;
 pub use evaluation::{ScorePoint, ScoreTexts, TruthObject, score_picture, truth_sheet};
 pub use flux::{FluxPoint, FluxTexts, flux_against_truth};

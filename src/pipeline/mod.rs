@@ -11,6 +11,7 @@ mod given;
 mod header;
 mod inference;
 mod job;
+pub mod joint;
 mod object;
 mod pictures;
 mod row;

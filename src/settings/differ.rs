@@ -21,6 +21,8 @@ impl Settings {
         deciding.calibration.sha256 =
             self.calibration.loaded.as_ref().map(|loaded| loaded.sha256.clone()).unwrap_or_default();
         deciding.calibration.loaded = None;
+        // `stillair joint` alone reads it
+        deciding.joint = defaults.joint;
         deciding
     }
 
@@ -34,6 +36,7 @@ impl Settings {
             ("psf", self.psf == other.psf),
             ("stamp", self.stamp == other.stamp),
             ("deconv", self.deconv == other.deconv),
+            ("joint", self.joint == other.joint),
             ("network", self.network == other.network),
             ("renorm", self.renorm == other.renorm),
             ("structure", self.structure == other.structure),

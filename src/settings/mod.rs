@@ -11,6 +11,7 @@ use crate::deconv::DeconvSettings;
 use crate::detect::{BackgroundSettings, DetectSettings};
 use crate::fetch::FetchSettings;
 use crate::fits::ReadSettings;
+use crate::joint::JointSettings;
 use crate::network::NetworkSettings;
 use crate::photometry::{RenormaliseSettings, StructureSettings};
 use crate::psf::PsfSettings;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub stamp: StampSettings,
     /// The Tikhonov step.
     pub deconv: DeconvSettings,
+    /// Several bands at once.
+    pub joint: JointSettings,
     /// The network and where it runs.
     pub network: NetworkSettings,
     /// The amplitude fit.

@@ -56,6 +56,11 @@ pub fn quarter_turn(scene: &Scene) -> Scene {
                     *shear = opposite(shear);
                     *phase += if *mirrored { -FRAC_PI_2 } else { FRAC_PI_2 };
                 }
+                Component::Picture { angle, dx, dy, .. } => {
+                    (*dx, *dy) = turned(*dx, *dy);
+                    // the flip comes before the rotation
+                    *angle += FRAC_PI_2;
+                }
             }
             component
         })
