@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::object::{Measured, ObjectError, Prepared, measure, network_input, prepare_object, windowed};
+use super::profiles::fit_profiles;
 use super::row::{RowContext, add_measured, add_prepared, detected_row};
 use super::{Failure, Field, Inference, Stage, Timings};
 use crate::archive::ArchiveError;
@@ -48,6 +49,9 @@ pub fn deconvolve(
     timings: &mut Timings,
     sink: &mut dyn FnMut(ObjectView<'_>) -> Result<(), ArchiveError>,
 ) -> Result<Catalog, Failure> {
+    let start = Instant::now();
+    let profiles = fit_profiles(field, exposure, settings, timings)?;
+    timings.add(Stage::Renorm, start.elapsed());
     let context = RowContext::new(&header, inference.map(Inference::identity));
     let mut rows = Vec::with_capacity(field.detections.sources.len());
     let sources: Vec<usize> = (0..field.detections.sources.len()).collect();
@@ -57,7 +61,9 @@ pub fn deconvolve(
         let start = Instant::now();
         let prepared: Vec<Result<Prepared, ObjectError>> = chunk
             .par_iter()
-            .map(|&index| WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, settings, work)))
+            .map(|&index| {
+                WORKSPACE.with_borrow_mut(|work| prepare_object(field, exposure.gain, index, &profiles, settings, work))
+            })
             .collect();
         // Both happen in the same pass: the wall-clock time is shared out as the cores spent theirs.
         let core_time =

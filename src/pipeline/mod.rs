@@ -12,6 +12,7 @@ mod inference;
 mod job;
 mod object;
 mod pictures;
+mod profiles;
 mod row;
 mod timing;
 mod truth;

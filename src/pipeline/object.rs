@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use ndarray::{Array2, s};
 
 use super::Field;
+use super::profiles::Profiles;
 use crate::catalog::Flags;
 use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace};
 use crate::image::Plane;
 use crate::network::NetworkInput;
-use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings};
+use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings, Profile};
 use crate::psf::PsfError;
 use crate::settings::Settings;
-use crate::stamp::{self, Stamp, StampError, StampInput};
+use crate::stamp::{self, Stamp, StampError};
 
 /// Sigma of a Gaussian = FWHM * this.
 const FWHM_TO_SIGMA: f64 = 0.424_660_900_144_009_5;
@@ -44,10 +45,33 @@ pub struct Prepared {
     pub psf_moments: Option<Moments>,
     /// The Tikhonov step's result.
     pub deconvolved: Deconvolved,
+    /// Total flux from the profile fit; `None` where it failed.
+    pub total: Option<TotalFlux>,
     /// Time that cutting took on its core.
     pub cutting: Duration,
     /// Time that all of it took on its core.
     pub preparing: Duration,
+}
+
+/// Total flux of an object, image units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TotalFlux {
+    /// Flux, with the light beyond the PSF model's reach.
+    pub flux: f64,
+    /// Its standard error: pixel noise, sky, the profile's freedom, and the width of the PSF.
+    pub flux_err: f64,
+}
+
+impl TotalFlux {
+    /// From a fitted profile. `light_beyond` is the PSF's light that its model does not hold, `psf_sigma` its width in detector pixels, and
+    /// `psf_size_err` the relative uncertainty of its width's square: a point's amplitude follows that by half, and the less the
+    /// larger the object.
+    fn of(profile: &Profile, light_beyond: f64, psf_sigma: f64, psf_size_err: f64) -> Self {
+        let flux = profile.flux * (1.0 + light_beyond);
+        let (psf2, size2) = (psf_sigma * psf_sigma, profile.shape.ln_size2.exp());
+        let from_psf = 0.5 * psf_size_err * psf2 / (psf2 + size2) * flux;
+        Self { flux, flux_err: (profile.flux_err * (1.0 + light_beyond)).hypot(from_psf) }
+    }
 }
 
 /// An object's final planes and numbers.
@@ -59,7 +83,7 @@ pub struct Measured {
     pub residual: Plane,
     /// The amplitude fit; `None` where it failed.
     pub amplitude: Option<Amplitude>,
-    /// Flux = amplitude times the model's sum, image units; NaN where the fit failed.
+    /// Total flux from the profile fit, image units; amplitude times the output's sum where that failed, NaN where both did.
     pub flux: f64,
     /// Its standard error.
     pub flux_err: f64,
@@ -78,22 +102,20 @@ pub fn prepare_object(
     field: &Field,
     gain: Option<f64>,
     index: usize,
+    profiles: &Profiles,
     settings: &Settings,
     workspace: &mut Workspace,
 ) -> Result<Prepared, ObjectError> {
-    let input = StampInput {
-        image: &field.subtracted,
-        mask: &field.mask,
-        sky_rms: &field.sky_rms,
-        gain,
-        detections: &field.detections,
+    let Some(source) = field.detections.sources.get(index) else {
+        let count = field.detections.sources.len();
+        return Err(StampError::NoSuchSource { index, count }.into());
     };
-    let began = Instant::now();
-    let stamp = stamp::cut(&input, index, &settings.stamp)?;
-    let cutting = began.elapsed();
-    let n = stamp.observed.nrows();
-    let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
+    let (x, y) = (source.x, source.y);
+    let n = stamp::side_for(source, &settings.stamp);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
+    let began = Instant::now();
+    let stamp = profiles.cut(field, gain, index, &psf, settings)?;
+    let cutting = began.elapsed();
     let psf_fwhm = field.widths.at(x, y);
     let middle = (psf.nrows() / 2) as f64;
     let moments_start = MomentsSettings {
@@ -101,20 +123,22 @@ pub fn prepare_object(
         ..MomentsSettings::default()
     };
     let psf_moments = photometry::adaptive_moments(&psf, None, None, (middle, middle), &moments_start).ok();
-    let source = field.detections.sources.get(index);
     let deconvolved = workspace.tikhonov(
         &TikhonovInput {
             observed: &stamp.observed,
             psf: &psf,
             centre: stamp.centre,
             sigma: stamp.sigma,
-            flux: source.map_or(f64::NAN, |s| s.flux),
-            half_light_radius: source.map_or(f64::NAN, |s| s.half_light_radius),
+            flux: source.flux,
+            half_light_radius: source.half_light_radius,
         },
         field.factor,
         &settings.deconv,
     )?;
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, cutting, preparing: began.elapsed() })
+    let psf_size_err = field.psf.uncertainty(x, y).map_or(0.0, |u| u.size);
+    let total =
+        profiles.get(index).map(|p| TotalFlux::of(p, profiles.light_beyond, psf_fwhm * FWHM_TO_SIGMA, psf_size_err));
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, total, cutting, preparing: began.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
@@ -174,8 +198,11 @@ pub fn measure(
     let mut residual = stamp.observed.clone();
     residual.zip_mut_with(&model, |r, &m| *r = (f64::from(*r) - alpha * f64::from(m) - sky) as f32);
     let sum: f64 = output.iter().map(|&v| f64::from(v)).sum();
-    let (flux, flux_err) =
-        if amplitude.is_some() { (alpha * sum, alpha_err * sum.abs()) } else { (f64::NAN, f64::NAN) };
+    let (flux, flux_err) = match (&prepared.total, &amplitude) {
+        (Some(total), _) => (total.flux, total.flux_err),
+        (None, Some(_)) => (alpha * sum, alpha_err * sum.abs()),
+        (None, None) => (f64::NAN, f64::NAN),
+    };
     flags.set(Flags::NEGATIVE, flux < 0.0);
 
     let centre = (image.nrows() / 2) as f64;

@@ -31,6 +31,7 @@ impl Settings {
             ("deconv", self.deconv == other.deconv),
             ("network", self.network == other.network),
             ("renorm", self.renorm == other.renorm),
+            ("profile", self.profile == other.profile),
             ("structure", self.structure == other.structure),
             ("quality", self.quality == other.quality),
             ("output", self.output == other.output),

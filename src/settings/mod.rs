@@ -12,7 +12,7 @@ use crate::detect::{BackgroundSettings, DetectSettings};
 use crate::fetch::FetchSettings;
 use crate::fits::ReadSettings;
 use crate::network::NetworkSettings;
-use crate::photometry::{RenormaliseSettings, StructureSettings};
+use crate::photometry::{ProfileSettings, RenormaliseSettings, StructureSettings};
 use crate::psf::PsfSettings;
 use crate::stamp::StampSettings;
 use crate::telemetry::TelemetrySettings;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub network: NetworkSettings,
     /// The amplitude fit.
     pub renorm: RenormaliseSettings,
+    /// The profile fit that total fluxes come from.
+    pub profile: ProfileSettings,
     /// The search for false structure.
     pub structure: StructureSettings,
     /// From when on a row is flagged.
