@@ -21,6 +21,7 @@ pub use growth::{HalfLight, half_light_radius};
 pub use moments::{Moments, MomentsSettings, SkyMoments, adaptive_moments};
 pub use profile::{
     COMPONENTS, Profile, ProfileFitter, ProfileInput, ProfilePlace, ProfileSettings, ProfileShape, SCALES, SHARES_MEAN,
+    SeenMoments,
 };
 pub use residual::{ResidualTests, footprint, residual_tests};
 pub use structure::{FalseStructure, StructureSettings, false_structure};

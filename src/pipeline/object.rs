@@ -47,6 +47,8 @@ pub struct Prepared {
     pub deconvolved: Deconvolved,
     /// Total flux from the profile fit; `None` where it failed.
     pub total: Option<TotalFlux>,
+    /// The profile fit; `None` where it failed.
+    pub profile: Option<Profile>,
     /// Time that cutting took on its core.
     pub cutting: Duration,
     /// Time that all of it took on its core.
@@ -65,11 +67,11 @@ pub struct TotalFlux {
 impl TotalFlux {
     /// From a fitted profile. `light_beyond` is the PSF's light that its model does not hold, `psf_sigma` its width in detector pixels, and
     /// `psf_size_err` the relative uncertainty of its width's square: a point's amplitude follows that by half, and the less the
-    /// larger the object.
+    /// larger the object (the fit of a point holds it already).
     fn of(profile: &Profile, light_beyond: f64, psf_sigma: f64, psf_size_err: f64) -> Self {
         let flux = profile.flux * (1.0 + light_beyond);
         let (psf2, size2) = (psf_sigma * psf_sigma, profile.shape.ln_size2.exp());
-        let from_psf = 0.5 * psf_size_err * psf2 / (psf2 + size2) * flux;
+        let from_psf = 0.5 * psf_size_err * psf2 / (psf2 + size2) * (1.0 - profile.point) * flux;
         Self { flux, flux_err: (profile.flux_err * (1.0 + light_beyond)).hypot(from_psf) }
     }
 }
@@ -138,7 +140,8 @@ pub fn prepare_object(
     let psf_size_err = field.psf.uncertainty(x, y).map_or(0.0, |u| u.size);
     let total =
         profiles.get(index).map(|p| TotalFlux::of(p, profiles.light_beyond, psf_fwhm * FWHM_TO_SIGMA, psf_size_err));
-    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, total, cutting, preparing: began.elapsed() })
+    let profile = profiles.get(index).cloned();
+    Ok(Prepared { stamp, psf, psf_fwhm, psf_moments, deconvolved, total, profile, cutting, preparing: began.elapsed() })
 }
 
 /// The PSF as networks and stamp files have it: side n * factor, centred on pixel n * factor / 2.
@@ -205,15 +208,21 @@ pub fn measure(
     };
     flags.set(Flags::NEGATIVE, flux < 0.0);
 
-    let centre = (image.nrows() / 2) as f64;
-    let start =
-        MomentsSettings { start_sigma: (target_fwhm * FWHM_TO_SIGMA).max(0.7) * 1.5, ..MomentsSettings::default() };
-    // The noise of the Tikhonov step bounds that of the network's output from above.
-    let noise = Some(deconvolved.noise_sigma * alpha.abs());
-    let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
-        .inspect_err(|error| flags |= error.flag())
-        .ok();
-    let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+    let (moments, half_light) = match prepared.profile.as_ref().and_then(|p| as_seen(p, image.nrows(), factor)) {
+        Some((moments, half_light)) => (Some(moments), Some(half_light)),
+        None => {
+            // Without a profile, the pixels; the noise of the Tikhonov step bounds that of the network's output from above.
+            let centre = (image.nrows() / 2) as f64;
+            let start_sigma = (target_fwhm * FWHM_TO_SIGMA).max(0.7) * 1.5;
+            let start = MomentsSettings { start_sigma, ..MomentsSettings::default() };
+            let noise = Some(deconvolved.noise_sigma * alpha.abs());
+            let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
+                .inspect_err(|error| flags |= error.flag())
+                .ok();
+            let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+            (moments, half_light)
+        }
+    };
     if half_light.is_none() {
         flags |= Flags::SHAPE_FAILED;
     }
@@ -227,6 +236,35 @@ pub fn measure(
         flags.set(Flags::RESIDUAL_STRUCTURE, unlike);
     }
     Ok(Measured { image, residual, amplitude, flux, flux_err, moments, half_light, structure, flags })
+}
+
+/// Moments and half-light radius of a fitted profile as seen with the target PSF, in target pixels.
+fn as_seen(profile: &Profile, side: usize, factor: usize) -> Option<(Moments, HalfLight)> {
+    let seen = profile.seen.as_ref()?;
+    let (scale, middle) = (factor as f64, (side / 2) as f64);
+    let [ixx, iyy, ixy] = seen.moments.map(|m| m * scale * scale);
+    let size = ixx + iyy;
+    let moments = Moments {
+        x: middle + profile.shape.dx * scale,
+        y: middle + profile.shape.dy * scale,
+        ixx,
+        iyy,
+        ixy,
+        e1: (ixx - iyy) / size,
+        e2: 2.0 * ixy / size,
+        covariance: seen.covariance.map(|row| row.map(|v| v * scale.powi(4))),
+        flux: profile.flux,
+        rho4: f64::NAN,
+        steps: profile.steps,
+    };
+    let half_light = HalfLight {
+        radius: seen.half_light_radius * scale,
+        radius_err: f64::NAN,
+        flux: profile.flux,
+        reach: f64::NAN,
+        background: 0.0,
+    };
+    Some((moments, half_light))
 }
 
 /// Third starlet scale of the output, tested patch by patch against the residual; `None` where it cannot be computed.

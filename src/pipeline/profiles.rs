@@ -159,6 +159,8 @@ fn fit_one(
         centre,
         psf_fwhm,
         size2: prior * prior,
+        target2: (settings.deconv.target_fwhm * FWHM_TO_SIGMA / field.factor as f64).powi(2),
+        psf_err: field.psf.uncertainty(source.x, source.y).map_or((0.0, 0.0), |u| (u.size, u.ellipticity)),
     };
     let start = before.map(|p| &p.shape);
     let (profile, model) = FITTER.with_borrow_mut(|fitter| fitter.fit(&input, start, &settings.profile)).ok()?;

@@ -184,8 +184,37 @@ impl Grid {
                 add(spectrum, f, *value);
             }
         }
-        let mut planes = Vec::with_capacity(values.len());
-        for spectrum in &self.coarse_spectra {
+        self.planes(values.len())
+    }
+
+    /// A point of unit flux and its derivatives: the PSF's variance (per relative change), its e1 and e2, dx, dy.
+    pub(super) fn point_images(&mut self, (dx, dy): (f64, f64), psf2: f64) -> Result<Images, PhotometryError> {
+        self.place(&ProfileShape { ln_size2: 0.0, e1: 0.0, e2: 0.0, dx, dy });
+        let steep = (-2.0 * PI * PI * psf2) as f32;
+        let turn = (-2.0 * PI) as f32;
+        for f in &self.passed {
+            let base = f.response * self.phase_x[f.kx as usize] * self.phase_y[f.ky as usize];
+            let (xx, yy, xy) = (f.fx * f.fx, f.fy * f.fy, f.fx * f.fy);
+            let along = Amplitude::new(0.0, turn) * base;
+            let values = [
+                base,
+                base * (steep * (xx + yy)),
+                base * (steep * (xx - yy)),
+                base * (steep * 2.0 * xy),
+                along * f.fx,
+                along * f.fy,
+            ];
+            for (spectrum, value) in self.coarse_spectra.iter_mut().zip(values) {
+                add(spectrum, f, value);
+            }
+        }
+        self.planes(1 + SHAPE)
+    }
+
+    /// The first `count` coarse spectra as planes.
+    fn planes(&mut self, count: usize) -> Result<Images, PhotometryError> {
+        let mut planes = Vec::with_capacity(count);
+        for spectrum in self.coarse_spectra.iter().take(count) {
             let mut plane = vec![0.0f32; self.n * self.n];
             self.coarse.inverse(spectrum, &mut plane, &mut self.scratch)?;
             planes.push(plane);

@@ -12,11 +12,13 @@
 
 mod grid;
 mod prior;
+mod seen;
 
 use nalgebra::{DMatrix, DVector};
 
 pub use grid::ProfileFitter;
 pub use prior::{COMPONENTS, SCALES, SHARES_MEAN};
+pub use seen::SeenMoments;
 
 use self::grid::Images;
 use self::prior::share_modes;
@@ -37,6 +39,8 @@ pub struct ProfileSettings {
     pub ellipticity: f64,
     /// Scatter of the true centre about the detected one, in units of the PSF's FWHM.
     pub shift: f64,
+    /// Share of points (stars) among objects.
+    pub points: f64,
     /// Most steps of the search for the shape.
     pub max_steps: usize,
     /// Rounds in which every object is fitted with the others' light taken off; 1 fits each as if it were alone.
@@ -45,7 +49,16 @@ pub struct ProfileSettings {
 
 impl Default for ProfileSettings {
     fn default() -> Self {
-        Self { size: 0.24, size_in_psf: 0.7, size_scatter: 1.3, ellipticity: 0.4, shift: 0.1, max_steps: 8, rounds: 2 }
+        Self {
+            size: 0.24,
+            size_in_psf: 0.7,
+            size_scatter: 1.3,
+            ellipticity: 0.4,
+            shift: 0.1,
+            points: 0.1,
+            max_steps: 8,
+            rounds: 2,
+        }
     }
 }
 
@@ -66,6 +79,10 @@ pub struct ProfileInput<'a> {
     pub psf_fwhm: f64,
     /// Prior median of the square of the size, detector pixels^2.
     pub size2: f64,
+    /// Variance of the target Gaussian along one axis, detector pixels^2.
+    pub target2: f64,
+    /// Uncertainty of the PSF: relative of its variance, and of each component of its ellipticity.
+    pub psf_err: (f64, f64),
 }
 
 /// Where a profile is drawn.
@@ -105,12 +122,16 @@ pub struct ProfileShape {
 /// A fitted profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// Total flux, image units.
+    /// Total flux, image units: mean over both hypotheses, a galaxy and a point, by their probabilities.
     pub flux: f64,
-    /// Its standard error: pixel noise, sky, and what the data leave open of the profile.
+    /// Its standard error: pixel noise, sky, what the data leave open of the profile and of the PSF, and the choice of hypothesis.
     pub flux_err: f64,
-    /// Standard error of the flux for this very profile: pixel noise and sky alone.
+    /// Standard error of the flux for the mean profile: pixel noise and sky alone.
     pub noise_err: f64,
+    /// Probability that the object is a point.
+    pub point: f64,
+    /// How it looks with the target PSF; `None` where its mixture has no moments.
+    pub seen: Option<SeenMoments>,
     /// Local sky per pixel, image units, and its standard error.
     pub sky: (f64, f64),
     /// Shape.
@@ -190,12 +211,25 @@ impl ProfileFitter {
         }
         let Some(solution) = last else { return Err(PhotometryError::NoModels) };
         let used = scale.unwrap_or(1.0);
-        let shares = solution.shares(used);
-        let model = grid.mixture(&shape, &shares, solution.flux())?;
+        let psf2 = (input.psf_fwhm * FWHM_TO_SIGMA).powi(2);
+        let place = (shape.dx, shape.dy);
+        let star = fit_point(grid, input, place, psf2, used, shift)?;
+        let odds = (1.0 - settings.points) / settings.points * (solution.evidence - star.evidence).exp();
+        let point = if odds.is_nan() { 0.0 } else { 1.0 / (1.0 + odds) };
+        let flux = point * star.flux() + (1.0 - point) * solution.flux();
+        let variance = |s: &Solution| s.covariance[(0, 0)].max(0.0) + (s.flux() - flux).powi(2);
+        let mut shares = solution.shares(used);
+        let seen = seen_moments(&solution, &shape, &shares, used, input.target2, point);
+        if point > 0.5 {
+            shares = std::array::from_fn(|k| if k == 0 { 1.0 } else { 0.0 });
+        }
+        let model = grid.mixture(&shape, &shares, flux)?;
         let profile = Profile {
-            flux: solution.flux(),
-            flux_err: solution.flux_err(),
+            flux,
+            flux_err: (point * variance(&star) + (1.0 - point) * variance(&solution)).sqrt(),
             noise_err: solution.noise_err,
+            point,
+            seen,
             sky: solution.sky(),
             shape,
             shape_err: solution.shape_errors(used),
@@ -237,12 +271,113 @@ impl ProfileShape {
     }
 }
 
+/// Sigma of a Gaussian = FWHM * this.
+const FWHM_TO_SIGMA: f64 = 0.424_660_900_144_009_5;
+
+/// A point in the same place, the PSF's width and shape free within their uncertainty.
+fn fit_point(
+    grid: &mut grid::Grid,
+    input: &ProfileInput,
+    (dx, dy): (f64, f64),
+    psf2: f64,
+    flux: f64,
+    shift: f64,
+) -> Result<Solution, PhotometryError> {
+    let longest = 0.3 * input.psf_fwhm;
+    let (mut dx, mut dy) = (dx.clamp(-3.0 * shift, 3.0 * shift), dy.clamp(-3.0 * shift, 3.0 * shift));
+    // A PSF that claims to be exact still has the noise of its pixels' interpolation.
+    let (size, ellipticity) = (input.psf_err.0.max(1e-4), input.psf_err.1.max(1e-4));
+    let mut step = 0;
+    loop {
+        let images = grid.point_images((dx, dy), psf2)?;
+        let scatter = [size, ellipticity, ellipticity, shift, shift];
+        let away = [0.0, 0.0, 0.0, dx, dy];
+        let priors: Vec<(f64, f64)> =
+            scatter.iter().zip(away).map(|(s, a)| (1.0 / (flux * s).powi(2), -a * flux)).collect();
+        let solution = regress(input, &images, priors.len(), &priors)?;
+        step += 1;
+        if step == POINT_STEPS {
+            return Ok(solution);
+        }
+        let [_, _, _, sx, sy] = solution.shape_step(flux);
+        (dx, dy) = (dx + sx.clamp(-longest, longest), dy + sy.clamp(-longest, longest));
+    }
+}
+
+/// Steps of the search for a point's place.
+const POINT_STEPS: usize = 3;
+
+/// Moments and size at the target PSF, averaged over both hypotheses; their covariance from that of shares and shape.
+fn seen_moments(
+    solution: &Solution,
+    shape: &ProfileShape,
+    shares: &[f64; COMPONENTS],
+    scale: f64,
+    target2: f64,
+    point: f64,
+) -> Option<SeenMoments> {
+    let galaxy = seen::moments(shape, shares, target2)?;
+    let radius = seen::half_light_radius(shape, shares, target2)?;
+    let modes = share_modes();
+    let count = modes.len() + 3;
+    let errors: Vec<f64> = (0..count)
+        .map(|i| solution.covariance.get((i + 2, i + 2)).map_or(0.0, |v| v.max(0.0).sqrt() / scale))
+        .collect();
+    // Derivatives by differences over a tenth of each parameter's own error.
+    let gradient: Vec<[f64; 3]> = errors
+        .iter()
+        .enumerate()
+        .map(|(i, error)| {
+            let step = (0.1 * error).max(1e-6);
+            let moved = |sign: f64| -> [f64; 3] {
+                let (mut shape, mut shares) = (*shape, *shares);
+                match modes.get(i) {
+                    Some((_, mode)) => shares.iter_mut().zip(mode).for_each(|(s, m)| *s += sign * step * m),
+                    None => {
+                        let mut delta = [0.0; SHAPE];
+                        if let Some(slot) = delta.get_mut(i - modes.len()) {
+                            *slot = sign * step;
+                        }
+                        shape = shape.moved(delta, 1.0);
+                    }
+                }
+                seen::moments(&shape, &shares, target2).unwrap_or(galaxy)
+            };
+            let (up, down) = (moved(1.0), moved(-1.0));
+            std::array::from_fn(|k| (up[k] - down[k]) / (2.0 * step))
+        })
+        .collect();
+    let mut covariance = [[0.0; 3]; 3];
+    for (i, gi) in gradient.iter().enumerate() {
+        for (j, gj) in gradient.iter().enumerate() {
+            let c = solution.covariance.get((i + 2, j + 2)).copied().unwrap_or(0.0) / (scale * scale);
+            for (a, row) in covariance.iter_mut().enumerate() {
+                for (b, slot) in row.iter_mut().enumerate() {
+                    *slot += gi[a] * c * gj[b];
+                }
+            }
+        }
+    }
+    let star = [target2, target2, 0.0];
+    let mean: [f64; 3] = std::array::from_fn(|k| point * star[k] + (1.0 - point) * galaxy[k]);
+    for (a, row) in covariance.iter_mut().enumerate() {
+        for (b, slot) in row.iter_mut().enumerate() {
+            let apart = point * (1.0 - point) * (galaxy[a] - star[a]) * (galaxy[b] - star[b]);
+            *slot = (1.0 - point) * *slot + apart;
+        }
+    }
+    let star_radius = (2.0 * std::f64::consts::LN_2 * target2).sqrt();
+    Some(SeenMoments { moments: mean, covariance, half_light_radius: point * star_radius + (1.0 - point) * radius })
+}
+
 /// Result of one regression: flux, sky, modes of the shares (times the flux), shape (times the flux).
 struct Solution {
     values: DVector<f64>,
     covariance: DMatrix<f64>,
     /// Standard error of the flux with everything but the sky fixed.
     noise_err: f64,
+    /// ln of the probability of the data (Laplace), up to what all hypotheses share.
+    evidence: f64,
 }
 
 impl Solution {
@@ -316,13 +451,14 @@ fn regress(
     let mut normal = vec![0.0f64; size * size];
     let mut right = vec![0.0f64; size];
     let mut row = vec![0.0f64; size];
-    let mut used = 0usize;
+    let (mut used, mut squares) = (0usize, 0.0f64);
     for (p, (&y, &w)) in input.observed.iter().zip(input.weight).enumerate() {
         let w = usable_weight(y, w);
         if w == 0.0 {
             continue;
         }
         used += 1;
+        squares += w * f64::from(y).powi(2);
         row[0] = f64::from(images.total[p]);
         row[1] = 1.0;
         for (slot, image) in row.iter_mut().skip(2).zip(&images.others) {
@@ -354,11 +490,20 @@ fn regress(
         (0..size).map(|i| matrix[(i, i)].sqrt()).map(|s| if s > 0.0 && s.is_finite() { s } else { 1.0 }).collect();
     let scaled = DMatrix::from_fn(size, size, |i, j| matrix[(i, j)] / (scale[i] * scale[j]));
     let Some(factor) = scaled.cholesky() else { return Err(PhotometryError::Degenerate { eigenvalue: 0.0 }) };
+    let ln_det: f64 = factor.l_dirty().diagonal().iter().map(|d| 2.0 * d.ln()).sum::<f64>()
+        + scale.iter().map(|s| 2.0 * s.ln()).sum::<f64>();
     let inverse = factor.inverse();
     let covariance = DMatrix::from_fn(size, size, |i, j| inverse[(i, j)] / (scale[i] * scale[j]));
-    let values = &covariance * right;
+    let values = &covariance * &right;
     if !values.iter().all(|v| v.is_finite()) {
         return Err(PhotometryError::Degenerate { eigenvalue: 0.0 });
     }
-    Ok(Solution { values, covariance, noise_err: 1.0 / alone.sqrt() })
+    let (mut ln_priors, mut prior_squares) = (0.0, 0.0);
+    for (precision, mean) in priors.iter().take(count) {
+        ln_priors += precision.ln();
+        prior_squares += precision * mean * mean;
+    }
+    let misfit = squares + prior_squares - values.dot(&right);
+    let evidence = 0.5 * (ln_priors - ln_det - misfit);
+    Ok(Solution { values, covariance, noise_err: 1.0 / alone.sqrt(), evidence })
 }
