@@ -5,6 +5,7 @@
 //! observed seeing. `docs/deconvolution.md` derives what is done here.
 
 mod classical;
+mod debias;
 mod edges;
 pub mod starlet;
 mod strength;
@@ -15,6 +16,7 @@ use crate::fourier::FourierError;
 use crate::image::Plane;
 
 pub use classical::{richardson_lucy, wiener};
+pub use debias::{DebiasInput, DebiasSettings, debias};
 pub use edges::cosine_taper;
 pub use tikhonov::{Deconvolver, TikhonovInput, Workspace, forward_model, tikhonov};
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use ndarray::{Array2, s};
 
 use super::Field;
-use super::profiles::Profiles;
+use super::profiles::{Profiles, unit_image};
 use crate::catalog::Flags;
-use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace};
+use crate::deconv::{DebiasInput, DeconvError, Deconvolved, TikhonovInput, Workspace, debias};
 use crate::image::Plane;
 use crate::network::NetworkInput;
 use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings, Profile};
@@ -197,9 +197,40 @@ pub fn measure(
         .ok();
     let (alpha, alpha_err, sky) =
         amplitude.as_ref().map_or((1.0, f64::NAN, 0.0), |fit| (fit.alpha, fit.alpha_err, fit.sky));
-    let image = output.mapv(|v| (f64::from(v) * alpha) as f32);
-    let mut residual = stamp.observed.clone();
-    residual.zip_mut_with(&model, |r, &m| *r = (f64::from(*r) - alpha * f64::from(m) - sky) as f32);
+    let mut image = output.mapv(|v| (f64::from(v) * alpha) as f32);
+    // What the output lacks of the total flux (above all wings that fell to the window) has the profile's shape.
+    let unit =
+        prepared.profile.as_ref().and_then(|profile| unit_image(profile, stamp.observed.nrows(), factor, target_fwhm));
+    let complete = |image: &mut Plane| {
+        if let (Some(unit), Some(total)) = (&unit, &prepared.total) {
+            let missing = (total.flux - image.iter().map(|&v| f64::from(v)).sum::<f64>()) as f32;
+            image.scaled_add(missing, unit);
+        }
+    };
+    complete(&mut image);
+    let without_sky = stamp.observed.mapv(|v| (f64::from(v) - sky) as f32);
+    if settings.debias.steps > 0 && alpha > settings.debias.min_snr * alpha_err {
+        let input = DebiasInput {
+            image: &image,
+            observed: &without_sky,
+            weight: &stamp.weight,
+            psf,
+            centre: stamp.centre,
+            factor,
+            target_fwhm,
+            noise_sigma: deconvolved.noise_sigma,
+        };
+        image = debias(&input, &settings.debias, workspace)?;
+        complete(&mut image);
+    }
+    let model = workspace.forward_model(&image, psf, stamp.centre, factor, target_fwhm)?;
+    // The amplitude is that of the network's output; the tests are those of what is given out.
+    let amplitude =
+        amplitude.map(|fit| match photometry::renormalise(&without_sky, &stamp.weight, &[&model], &settings.renorm) {
+            Ok(tests) => Amplitude { alpha, alpha_err, sky, sky_err: fit.sky_err, ..tests },
+            Err(_) => fit,
+        });
+    let residual = without_sky - &model;
     let sum: f64 = output.iter().map(|&v| f64::from(v)).sum();
     let (flux, flux_err) = match (&prepared.total, &amplitude) {
         (Some(total), _) => (total.flux, total.flux_err),

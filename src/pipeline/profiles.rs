@@ -76,6 +76,12 @@ impl Profiles {
     }
 }
 
+/// A profile of unit flux on the target grid of a stamp of `side` detector pixels.
+pub fn unit_image(profile: &Profile, side: usize, factor: usize, target_fwhm: f64) -> Option<Plane> {
+    let target2 = (target_fwhm * FWHM_TO_SIGMA / factor as f64).powi(2);
+    FITTER.with_borrow_mut(|fitter| fitter.unit_image(profile, side, factor, target2)).ok()
+}
+
 /// Whether a profile is part of the scene.
 fn drawn(profile: &Profile) -> bool {
     profile.flux > DRAWN_ABOVE * profile.flux_err

@@ -32,6 +32,7 @@ impl Settings {
             ("network", self.network == other.network),
             ("renorm", self.renorm == other.renorm),
             ("profile", self.profile == other.profile),
+            ("debias", self.debias == other.debias),
             ("structure", self.structure == other.structure),
             ("quality", self.quality == other.quality),
             ("output", self.output == other.output),

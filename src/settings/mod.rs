@@ -7,7 +7,7 @@ mod load;
 
 use crate::archive::CatalogColumns;
 use crate::bus::{BusSettings, SpoolSettings};
-use crate::deconv::DeconvSettings;
+use crate::deconv::{DebiasSettings, DeconvSettings};
 use crate::detect::{BackgroundSettings, DetectSettings};
 use crate::fetch::FetchSettings;
 use crate::fits::ReadSettings;
@@ -43,6 +43,8 @@ pub struct Settings {
     pub renorm: RenormaliseSettings,
     /// The profile fit that total fluxes come from.
     pub profile: ProfileSettings,
+    /// The debiasing of outputs.
+    pub debias: DebiasSettings,
     /// The search for false structure.
     pub structure: StructureSettings,
     /// From when on a row is flagged.

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use super::prior::{COMPONENTS, SCALES, SHARES_MEAN, share_modes};
-use super::{ProfilePlace, ProfileShape, SHAPE};
+use super::{Profile, ProfilePlace, ProfileShape, SHAPE};
 use crate::fourier::{Amplitude, Fft2, FftScratch, embed_centred, plan, shift_phases};
 use crate::image::Plane;
 use crate::photometry::PhotometryError;
@@ -57,18 +57,37 @@ pub(super) struct Images {
 }
 
 impl ProfileFitter {
+    /// A fitted profile of unit flux as seen with the target PSF: side `side` * `factor`, flux per target pixel, the detected position on
+    /// pixel `side` * `factor` / 2. `target2`: variance of the target Gaussian, detector pixels^2.
+    ///
+    /// # Errors
+    /// An oversampling that is not 1 to 8.
+    pub fn unit_image(
+        &mut self,
+        profile: &Profile,
+        side: usize,
+        factor: usize,
+        target2: f64,
+    ) -> Result<Plane, PhotometryError> {
+        self.grid(side, factor)?.unit_image(&profile.shape, &profile.shares, target2)
+    }
+
     /// The grid of a place, with its PSF.
     pub(super) fn load(&mut self, place: &ProfilePlace) -> Result<&mut Grid, PhotometryError> {
-        let at = match self.grids.iter().position(|g| g.n == place.side && g.factor == place.factor) {
+        let grid = self.grid(place.side, place.factor)?;
+        grid.load(place.psf, place.centre)?;
+        Ok(grid)
+    }
+
+    fn grid(&mut self, side: usize, factor: usize) -> Result<&mut Grid, PhotometryError> {
+        let at = match self.grids.iter().position(|g| g.n == side && g.factor == factor) {
             Some(at) => at,
             None => {
-                self.grids.push(Grid::new(place.side, place.factor)?);
+                self.grids.push(Grid::new(side, factor)?);
                 self.grids.len() - 1
             }
         };
-        let grid = &mut self.grids[at];
-        grid.load(place.psf, place.centre)?;
-        Ok(grid)
+        Ok(&mut self.grids[at])
     }
 }
 
@@ -209,6 +228,33 @@ impl Grid {
             }
         }
         self.planes(1 + SHAPE)
+    }
+
+    fn unit_image(
+        &mut self,
+        shape: &ProfileShape,
+        shares: &[f64; COMPONENTS],
+        target2: f64,
+    ) -> Result<Plane, PhotometryError> {
+        let (side, s) = (self.n * self.factor, self.factor as f64);
+        let middle = (side / 2) as f64;
+        shift_phases(side, middle + s * shape.dx, &mut self.phase_x);
+        shift_phases(side, middle + s * shape.dy, &mut self.phase_y);
+        let (area, target) = (shape.ln_size2.exp(), -2.0 * PI * PI * target2);
+        for (kx, (column, px)) in self.fine_spectrum.chunks_exact_mut(side).zip(&self.phase_x).enumerate() {
+            let fx = kx as f64 / self.n as f64;
+            for (ky, (slot, py)) in column.iter_mut().zip(&self.phase_y).enumerate() {
+                let fy = (if 2 * ky > side { ky as f64 - side as f64 } else { ky as f64 }) / self.n as f64;
+                let q = area * ((1.0 + shape.e1) * fx * fx + 2.0 * shape.e2 * fx * fy + (1.0 - shape.e1) * fy * fy);
+                let sum: f64 = shares.iter().zip(components(q as f32)).map(|(w, p)| w * f64::from(p)).sum();
+                *slot = px * py * ((sum * (target * (fx * fx + fy * fy)).exp()) as f32);
+            }
+        }
+        let mut plane = Plane::zeros((side, side));
+        if let Some(pixels) = plane.as_slice_mut() {
+            self.fine.inverse(&self.fine_spectrum, pixels, &mut self.scratch)?;
+        }
+        Ok(plane)
     }
 
     /// The first `count` coarse spectra as planes.
