@@ -89,6 +89,8 @@ pub struct Measured {
     pub flux: f64,
     /// Its standard error.
     pub flux_err: f64,
+    /// Signal-to-noise ratio: flux over the standard error that pixel noise and sky alone leave for this profile; NaN where all failed.
+    pub snr: f64,
     /// Moments of the final image, target pixels; `None` where they did not converge.
     pub moments: Option<Moments>,
     /// Half-light radius of the final image, target pixels.
@@ -237,6 +239,11 @@ pub fn measure(
         (None, Some(_)) => (alpha * sum, alpha_err * sum.abs()),
         (None, None) => (f64::NAN, f64::NAN),
     };
+    let snr = match (&prepared.profile, &amplitude) {
+        (Some(profile), _) => profile.flux / profile.noise_err,
+        (None, Some(fit)) => fit.alpha / fit.alpha_err,
+        (None, None) => f64::NAN,
+    };
     flags.set(Flags::NEGATIVE, flux < 0.0);
 
     let (moments, half_light) = match prepared.profile.as_ref().and_then(|p| as_seen(p, image.nrows(), factor)) {
@@ -266,7 +273,7 @@ pub fn measure(
             || fit.lag1_significance > settings.quality.lag1_significance;
         flags.set(Flags::RESIDUAL_STRUCTURE, unlike);
     }
-    Ok(Measured { image, residual, amplitude, flux, flux_err, moments, half_light, structure, flags })
+    Ok(Measured { image, residual, amplitude, flux, flux_err, snr, moments, half_light, structure, flags })
 }
 
 /// Moments and half-light radius of a fitted profile as seen with the target PSF, in target pixels.

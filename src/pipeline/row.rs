@@ -72,6 +72,7 @@ pub fn add_measured(row: &mut CatalogRow, measured: &Measured, network_ran: bool
     row.flags.set(Flags::NETWORK_SKIPPED, !network_ran);
     row.flux = measured.flux * context.flux_unit;
     row.flux_err = measured.flux_err * context.flux_unit;
+    row.snr = measured.snr;
     row.bias_correction = 1.0;
     if let (Some(zero_point), true) = (context.zero_point, measured.flux.is_finite())
         && let Some((mag, err)) = photometry::ab_magnitude(measured.flux, measured.flux_err, zero_point)
@@ -80,7 +81,6 @@ pub fn add_measured(row: &mut CatalogRow, measured: &Measured, network_ran: bool
     }
     if let Some(fit) = &measured.amplitude {
         (row.amplitude, row.amplitude_err) = (fit.alpha, fit.alpha_err);
-        row.snr = fit.alpha / fit.alpha_err;
         row.chi2_reduced = fit.chi2_reduced;
         row.residual_correlation = fit.lag1;
     }

@@ -227,7 +227,7 @@ impl ProfileFitter {
         let profile = Profile {
             flux,
             flux_err: (point * variance(&star) + (1.0 - point) * variance(&solution)).sqrt(),
-            noise_err: solution.noise_err,
+            noise_err: point * star.noise_err + (1.0 - point) * solution.noise_err,
             point,
             seen,
             sky: solution.sky(),
