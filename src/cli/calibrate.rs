@@ -66,7 +66,12 @@ impl CalibrateArgs {
         let ends: Vec<Option<f64>> = self.snr.split(',').map(|part| part.trim().parse().ok()).collect();
         let (low, high) = match ends.as_slice() {
             [Some(low), Some(high)] if *low > 0.0 && high > low && high.is_finite() => (*low, *high),
-            _ => return usage(format!("--snr {}: two positive numbers, the second the larger, such as 5,1000", self.snr)),
+            _ => {
+                return usage(format!(
+                    "--snr {}: two positive numbers, the second the larger, such as 5,1000",
+                    self.snr
+                ));
+            }
         };
         if !(0.0..=1.0).contains(&self.stars) {
             return usage(format!("--stars {}: a share between 0 and 1", self.stars));

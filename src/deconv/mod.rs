@@ -5,6 +5,7 @@
 //! observed seeing. `docs/deconvolution.md` derives what is done here.
 
 mod classical;
+mod debias;
 mod edges;
 mod observed;
 pub mod starlet;
@@ -16,6 +17,7 @@ use crate::fourier::FourierError;
 use crate::image::Plane;
 
 pub use classical::{richardson_lucy, wiener};
+pub use debias::{DebiasInput, DebiasSettings, debias};
 pub use edges::cosine_taper;
 pub use observed::observed_on_target;
 pub use tikhonov::{Deconvolver, TikhonovInput, Workspace, forward_model, tikhonov};

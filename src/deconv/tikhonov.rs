@@ -514,6 +514,14 @@ impl Deconvolver {
         Ok(Plane::from_shape_fn((self.n, self.n), |(y, x)| scale * self.grid[(y * s) * side + x * s]))
     }
 
+    /// A bound on the squared norm of the forward model `s^2 S K`: `s^2 max |K|^2`, sharp for factor 1 and for PSFs that hold no aliases.
+    pub fn largest_gain(&mut self, psf: &Plane, centre: (f64, f64)) -> Result<f32, DeconvError> {
+        self.load_response(psf, centre)?;
+        let gains = self.response.iter().zip(&self.target).map(|(h, g)| h.norm_sqr() * model_inverse(*g).powi(2));
+        // Decimation lets s^2 aliases meet; they never add up to more than s^2 of the largest.
+        Ok(gains.fold(0.0f32, f32::max).max(f32::MIN_POSITIVE) * (self.factor * self.factor) as f32)
+    }
+
     /// The adjoint of [`Deconvolver::forward_model`]: takes a plane of observed pixels, (n, n), to the target grid, such that
     /// `<r, S(K z)> = <adjoint(r), z>`.
     pub fn adjoint(&mut self, r: &Plane, psf: &Plane, centre: (f64, f64)) -> Result<Plane, DeconvError> {

@@ -10,7 +10,7 @@ use rustfft::{Fft, FftNum, FftPlanner};
 use crate::failure::{Classify, FailureKind};
 
 /// What can go wrong with a transform.
-#[derive(Debug, thiserror::Error, PartialEq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum FourierError {
     /// A plane or spectrum does not have the plan's size.
     #[error("Fourier transform of ({ny}, {nx}) pixels was given {what} of {got} values where {expected} are needed")]

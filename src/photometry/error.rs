@@ -47,6 +47,9 @@ pub enum PhotometryError {
         /// Its value.
         value: f64,
     },
+    /// A transform was misused.
+    #[error(transparent)]
+    Fourier(#[from] crate::fourier::FourierError),
     /// The adaptive moments did not converge.
     #[error("moments did not converge: {reason} after {steps} steps")]
     MomentsFailed {
@@ -76,6 +79,7 @@ impl PhotometryError {
 impl Classify for PhotometryError {
     fn kind(&self) -> FailureKind {
         match self {
+            Self::Fourier(e) => e.kind(),
             Self::ShapeMismatch { .. } | Self::NoModels => FailureKind::Bug,
             _ => FailureKind::BadInput,
         }

@@ -8,8 +8,10 @@ mod aperture;
 mod error;
 mod growth;
 mod moments;
+mod profile;
 mod residual;
 mod structure;
+mod wings;
 mod zero_point;
 
 pub use amplitude::{Amplitude, AmplitudeFit, RenormaliseSettings, fit_amplitudes, renormalise};
@@ -17,8 +19,13 @@ pub use aperture::{Aperture, aperture_flux, circle_overlap};
 pub use error::PhotometryError;
 pub use growth::{HalfLight, half_light_radius};
 pub use moments::{Moments, MomentsSettings, SkyMoments, adaptive_moments};
+pub use profile::{
+    COMPONENTS, Profile, ProfileFitter, ProfileInput, ProfilePlace, ProfileSettings, ProfileShape, SCALES, SHARES_MEAN,
+    SeenMoments,
+};
 pub use residual::{ResidualTests, footprint, residual_tests};
 pub use structure::{FalseStructure, StructureSettings, false_structure};
+pub use wings::light_beyond;
 pub use zero_point::{NANOJANSKY_ZERO_POINT, ab_magnitude, nanojansky_per_unit};
 
 use crate::image::Plane;

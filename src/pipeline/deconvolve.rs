@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::object::{Measured, ObjectError, Prepared, measure, network_input, prepare_object, windowed};
+use super::object::{Measured, ObjectError, Prepared, Wanted, measure, network_input, prepare_object, windowed};
+use super::profiles::fit_profiles;
 use super::row::{RowContext, add_measured, add_prepared, detected_row};
 use super::{Failure, Field, Inference, Stage, Timings};
 use crate::archive::ArchiveError;
@@ -48,9 +49,14 @@ pub fn deconvolve(
     timings: &mut Timings,
     sink: &mut dyn FnMut(ObjectView<'_>) -> Result<(), ArchiveError>,
 ) -> Result<Catalog, Failure> {
+    let start = Instant::now();
+    let profiles = fit_profiles(field, exposure, settings, timings)?;
+    timings.add(Stage::Renorm, start.elapsed());
     let context = RowContext::new(&header, inference.map(Inference::identity));
-    let wants_companions = inference.is_some_and(|i| i.card().wants_companions());
-    let wants_observed = inference.is_some_and(|i| i.card().wants_observed());
+    let wanted = inference.map_or(Wanted::default(), |i| Wanted {
+        companions: i.card().wants_companions(),
+        observed: i.card().wants_observed(),
+    });
     let mut rows = Vec::with_capacity(field.detections.sources.len());
     let sources: Vec<usize> = (0..field.detections.sources.len()).collect();
     for chunk in sources.chunks(CHUNK) {
@@ -61,7 +67,7 @@ pub fn deconvolve(
             .par_iter()
             .map(|&index| {
                 WORKSPACE.with_borrow_mut(|work| {
-                    prepare_object(field, exposure.gain, index, wants_companions, wants_observed, settings, work)
+                    prepare_object(field, exposure.gain, index, &profiles, wanted, settings, work)
                 })
             })
             .collect();

@@ -14,6 +14,7 @@ mod job;
 pub mod joint;
 mod object;
 mod pictures;
+mod profiles;
 mod row;
 mod score;
 mod timing;

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use ndarray::{Array2, s};
 
 use super::Field;
+use super::profiles::{Profiles, unit_image};
 use crate::catalog::Flags;
-use crate::deconv::{DeconvError, Deconvolved, TikhonovInput, Workspace, observed_on_target};
+use crate::deconv::{DebiasInput, DeconvError, Deconvolved, TikhonovInput, Workspace, debias, observed_on_target};
 use crate::image::Plane;
 use crate::network::{Companions, NetworkInput};
-use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings};
+use crate::photometry::{self, Amplitude, FalseStructure, HalfLight, Moments, MomentsSettings, Profile};
 use crate::psf::PsfError;
 use crate::settings::Settings;
-use crate::stamp::{self, Stamp, StampError, StampInput};
+use crate::stamp::{self, Stamp, StampError};
 
 /// Sigma of a Gaussian = FWHM * this.
 const FWHM_TO_SIGMA: f64 = 0.424_660_900_144_009_5;
@@ -48,10 +49,35 @@ pub struct Prepared {
     pub companions: Option<(Deconvolved, Deconvolved)>,
     /// The observed image on the target grid, where the network wants it.
     pub observed: Option<Plane>,
+    /// Total flux from the profile fit; `None` where it failed.
+    pub total: Option<TotalFlux>,
+    /// The profile fit; `None` where it failed.
+    pub profile: Option<Profile>,
     /// Time that cutting took on its core.
     pub cutting: Duration,
     /// Time that all of it took on its core.
     pub preparing: Duration,
+}
+
+/// Total flux of an object, image units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TotalFlux {
+    /// Flux, with the light beyond the PSF model's reach.
+    pub flux: f64,
+    /// Its standard error: pixel noise, sky, the profile's freedom, and the width of the PSF.
+    pub flux_err: f64,
+}
+
+impl TotalFlux {
+    /// From a fitted profile. `light_beyond` is the PSF's light that its model does not hold, `psf_sigma` its width in detector pixels, and
+    /// `psf_size_err` the relative uncertainty of its width's square: a point's amplitude follows that by half, and the less the
+    /// larger the object (the fit of a point holds it already).
+    fn of(profile: &Profile, light_beyond: f64, psf_sigma: f64, psf_size_err: f64) -> Self {
+        let flux = profile.flux * (1.0 + light_beyond);
+        let (psf2, size2) = (psf_sigma * psf_sigma, profile.shape.ln_size2.exp());
+        let from_psf = 0.5 * psf_size_err * psf2 / (psf2 + size2) * (1.0 - profile.point) * flux;
+        Self { flux, flux_err: (profile.flux_err * (1.0 + light_beyond)).hypot(from_psf) }
+    }
 }
 
 /// An object's final planes and numbers.
@@ -63,10 +89,12 @@ pub struct Measured {
     pub residual: Plane,
     /// The amplitude fit; `None` where it failed.
     pub amplitude: Option<Amplitude>,
-    /// Flux = amplitude times the model's sum, image units; NaN where the fit failed.
+    /// Total flux from the profile fit, image units; amplitude times the output's sum where that failed, NaN where both did.
     pub flux: f64,
     /// Its standard error.
     pub flux_err: f64,
+    /// Signal-to-noise ratio: flux over the standard error that pixel noise and sky alone leave for this profile; NaN where all failed.
+    pub snr: f64,
     /// Moments of the final image, target pixels; `None` where they did not converge.
     pub moments: Option<Moments>,
     /// Half-light radius of the final image, target pixels.
@@ -77,29 +105,35 @@ pub struct Measured {
     pub flags: Flags,
 }
 
-/// Cuts, evaluates the PSF and deconvolves one source; `wants_companions`: with three strengths.
+/// What a network wants beside the Tikhonov estimate.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// The sharper and the smoother estimate.
+    pub companions: bool,
+    /// The observed image on the target grid.
+    pub observed: bool,
+}
+
+/// Cuts, evaluates the PSF and deconvolves one source; `wanted`: what the network takes besides.
 pub fn prepare_object(
     field: &Field,
     gain: Option<f64>,
     index: usize,
-    wants_companions: bool,
-    wants_observed: bool,
+    profiles: &Profiles,
+    wanted: Wanted,
     settings: &Settings,
     workspace: &mut Workspace,
 ) -> Result<Prepared, ObjectError> {
-    let input = StampInput {
-        image: &field.subtracted,
-        mask: &field.mask,
-        sky_rms: &field.sky_rms,
-        gain,
-        detections: &field.detections,
+    let Some(source) = field.detections.sources.get(index) else {
+        let count = field.detections.sources.len();
+        return Err(StampError::NoSuchSource { index, count }.into());
     };
-    let began = Instant::now();
-    let stamp = stamp::cut(&input, index, &settings.stamp)?;
-    let cutting = began.elapsed();
-    let n = stamp.observed.nrows();
-    let (x, y) = (stamp.centre.0 + stamp.bounds.x0 as f64, stamp.centre.1 + stamp.bounds.y0 as f64);
+    let (x, y) = (source.x, source.y);
+    let n = stamp::side_for(source, &settings.stamp);
     let psf = field.psf.evaluate(x, y, n * field.factor - 1, field.factor)?.image;
+    let began = Instant::now();
+    let stamp = profiles.cut(field, gain, index, &psf, settings)?;
+    let cutting = began.elapsed();
     let psf_fwhm = field.widths.at(x, y);
     let middle = (psf.nrows() / 2) as f64;
     let moments_start = MomentsSettings {
@@ -107,22 +141,27 @@ pub fn prepare_object(
         ..MomentsSettings::default()
     };
     let psf_moments = photometry::adaptive_moments(&psf, None, None, (middle, middle), &moments_start).ok();
-    let source = field.detections.sources.get(index);
     let input = TikhonovInput {
         observed: &stamp.observed,
         psf: &psf,
         centre: stamp.centre,
         sigma: stamp.sigma,
-        flux: source.map_or(f64::NAN, |s| s.flux),
-        half_light_radius: source.map_or(f64::NAN, |s| s.half_light_radius),
+        flux: source.flux,
+        half_light_radius: source.half_light_radius,
     };
     let deconvolved = workspace.tikhonov(&input, field.factor, &settings.deconv)?;
-    let companions = wants_companions
+    let companions = wanted
+        .companions
         .then(|| workspace.companions(&input, field.factor, &settings.deconv, deconvolved.lambda))
         .transpose()?;
-    let observed = wants_observed
+    let observed = wanted
+        .observed
         .then(|| observed_on_target(&stamp.observed, stamp.centre, field.factor, settings.deconv.taper))
         .transpose()?;
+    let psf_size_err = field.psf.uncertainty(x, y).map_or(0.0, |u| u.size);
+    let total =
+        profiles.get(index).map(|p| TotalFlux::of(p, profiles.light_beyond, psf_fwhm * FWHM_TO_SIGMA, psf_size_err));
+    let profile = profiles.get(index).cloned();
     Ok(Prepared {
         stamp,
         psf,
@@ -131,6 +170,8 @@ pub fn prepare_object(
         deconvolved,
         companions,
         observed,
+        total,
+        profile,
         cutting,
         preparing: began.elapsed(),
     })
@@ -198,23 +239,68 @@ pub fn measure(
         .ok();
     let (alpha, alpha_err, sky) =
         amplitude.as_ref().map_or((1.0, f64::NAN, 0.0), |fit| (fit.alpha, fit.alpha_err, fit.sky));
-    let image = output.mapv(|v| (f64::from(v) * alpha) as f32);
-    let mut residual = stamp.observed.clone();
-    residual.zip_mut_with(&model, |r, &m| *r = (f64::from(*r) - alpha * f64::from(m) - sky) as f32);
+    let mut image = output.mapv(|v| (f64::from(v) * alpha) as f32);
+    // What the output lacks of the total flux (above all wings that fell to the window) has the profile's shape.
+    let unit =
+        prepared.profile.as_ref().and_then(|profile| unit_image(profile, stamp.observed.nrows(), factor, target_fwhm));
+    let complete = |image: &mut Plane| {
+        if let (Some(unit), Some(total)) = (&unit, &prepared.total) {
+            let missing = (total.flux - image.iter().map(|&v| f64::from(v)).sum::<f64>()) as f32;
+            image.scaled_add(missing, unit);
+        }
+    };
+    complete(&mut image);
+    let without_sky = stamp.observed.mapv(|v| (f64::from(v) - sky) as f32);
+    if settings.debias.steps > 0 && alpha > settings.debias.min_snr * alpha_err {
+        let input = DebiasInput {
+            image: &image,
+            observed: &without_sky,
+            weight: &stamp.weight,
+            psf,
+            centre: stamp.centre,
+            factor,
+            target_fwhm,
+            noise_sigma: deconvolved.noise_sigma,
+        };
+        image = debias(&input, &settings.debias, workspace)?;
+        complete(&mut image);
+    }
+    let model = workspace.forward_model(&image, psf, stamp.centre, factor, target_fwhm)?;
+    // The amplitude is that of the network's output; the tests are those of what is given out.
+    let amplitude =
+        amplitude.map(|fit| match photometry::renormalise(&without_sky, &stamp.weight, &[&model], &settings.renorm) {
+            Ok(tests) => Amplitude { alpha, alpha_err, sky, sky_err: fit.sky_err, ..tests },
+            Err(_) => fit,
+        });
+    let residual = without_sky - &model;
     let sum: f64 = output.iter().map(|&v| f64::from(v)).sum();
-    let (flux, flux_err) =
-        if amplitude.is_some() { (alpha * sum, alpha_err * sum.abs()) } else { (f64::NAN, f64::NAN) };
+    let (flux, flux_err) = match (&prepared.total, &amplitude) {
+        (Some(total), _) => (total.flux, total.flux_err),
+        (None, Some(_)) => (alpha * sum, alpha_err * sum.abs()),
+        (None, None) => (f64::NAN, f64::NAN),
+    };
+    let snr = match (&prepared.profile, &amplitude) {
+        (Some(profile), _) => profile.flux / profile.noise_err,
+        (None, Some(fit)) => fit.alpha / fit.alpha_err,
+        (None, None) => f64::NAN,
+    };
     flags.set(Flags::NEGATIVE, flux < 0.0);
 
-    let centre = (image.nrows() / 2) as f64;
-    let start =
-        MomentsSettings { start_sigma: (target_fwhm * FWHM_TO_SIGMA).max(0.7) * 1.5, ..MomentsSettings::default() };
-    // The noise of the Tikhonov step bounds that of the network's output from above.
-    let noise = Some(deconvolved.noise_sigma * alpha.abs());
-    let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
-        .inspect_err(|error| flags |= error.flag())
-        .ok();
-    let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+    let (moments, half_light) = match prepared.profile.as_ref().and_then(|p| as_seen(p, image.nrows(), factor)) {
+        Some((moments, half_light)) => (Some(moments), Some(half_light)),
+        None => {
+            // Without a profile, the pixels; the noise of the Tikhonov step bounds that of the network's output from above.
+            let centre = (image.nrows() / 2) as f64;
+            let start_sigma = (target_fwhm * FWHM_TO_SIGMA).max(0.7) * 1.5;
+            let start = MomentsSettings { start_sigma, ..MomentsSettings::default() };
+            let noise = Some(deconvolved.noise_sigma * alpha.abs());
+            let moments = photometry::adaptive_moments(&image, None, noise, (centre, centre), &start)
+                .inspect_err(|error| flags |= error.flag())
+                .ok();
+            let half_light = moments.as_ref().and_then(|m| photometry::half_light_radius(&image, m, noise).ok());
+            (moments, half_light)
+        }
+    };
     if half_light.is_none() {
         flags |= Flags::SHAPE_FAILED;
     }
@@ -227,7 +313,36 @@ pub fn measure(
             || fit.lag1_significance > settings.quality.lag1_significance;
         flags.set(Flags::RESIDUAL_STRUCTURE, unlike);
     }
-    Ok(Measured { image, residual, amplitude, flux, flux_err, moments, half_light, structure, flags })
+    Ok(Measured { image, residual, amplitude, flux, flux_err, snr, moments, half_light, structure, flags })
+}
+
+/// Moments and half-light radius of a fitted profile as seen with the target PSF, in target pixels.
+fn as_seen(profile: &Profile, side: usize, factor: usize) -> Option<(Moments, HalfLight)> {
+    let seen = profile.seen.as_ref()?;
+    let (scale, middle) = (factor as f64, (side / 2) as f64);
+    let [ixx, iyy, ixy] = seen.moments.map(|m| m * scale * scale);
+    let size = ixx + iyy;
+    let moments = Moments {
+        x: middle + profile.shape.dx * scale,
+        y: middle + profile.shape.dy * scale,
+        ixx,
+        iyy,
+        ixy,
+        e1: (ixx - iyy) / size,
+        e2: 2.0 * ixy / size,
+        covariance: seen.covariance.map(|row| row.map(|v| v * scale.powi(4))),
+        flux: profile.flux,
+        rho4: f64::NAN,
+        steps: profile.steps,
+    };
+    let half_light = HalfLight {
+        radius: seen.half_light_radius * scale,
+        radius_err: f64::NAN,
+        flux: profile.flux,
+        reach: f64::NAN,
+        background: 0.0,
+    };
+    Some((moments, half_light))
 }
 
 /// Third starlet scale of the output, tested patch by patch against the residual; `None` where it cannot be computed.

@@ -78,6 +78,7 @@ pub fn add_measured(row: &mut CatalogRow, measured: &Measured, network_ran: bool
     row.flags |= measured.flags;
     row.flags.set(Flags::NETWORK_SKIPPED, !network_ran);
     let (mut flux, mut flux_err) = (measured.flux, measured.flux_err);
+    row.snr = measured.snr;
     row.bias_correction = 1.0;
     // A law made with a network says nothing of an object that the network refused.
     let corrected = context.calibration.as_ref().filter(|_| network_ran == context.network.is_some()).and_then(|law| {
@@ -98,7 +99,6 @@ pub fn add_measured(row: &mut CatalogRow, measured: &Measured, network_ran: bool
     }
     if let Some(fit) = &measured.amplitude {
         (row.amplitude, row.amplitude_err) = (fit.alpha, fit.alpha_err);
-        row.snr = fit.alpha / fit.alpha_err;
         row.chi2_reduced = fit.chi2_reduced;
         row.residual_correlation = fit.lag1;
     }

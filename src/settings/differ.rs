@@ -39,6 +39,8 @@ impl Settings {
             ("joint", self.joint == other.joint),
             ("network", self.network == other.network),
             ("renorm", self.renorm == other.renorm),
+            ("profile", self.profile == other.profile),
+            ("debias", self.debias == other.debias),
             ("structure", self.structure == other.structure),
             ("quality", self.quality == other.quality),
             ("calibration", self.calibration == other.calibration),

@@ -7,13 +7,13 @@ mod load;
 
 use crate::archive::{CalibrationSettings, CatalogColumns};
 use crate::bus::{BusSettings, SpoolSettings};
-use crate::deconv::DeconvSettings;
+use crate::deconv::{DebiasSettings, DeconvSettings};
 use crate::detect::{BackgroundSettings, DetectSettings};
 use crate::fetch::FetchSettings;
 use crate::fits::ReadSettings;
 use crate::joint::JointSettings;
 use crate::network::NetworkSettings;
-use crate::photometry::{RenormaliseSettings, StructureSettings};
+use crate::photometry::{ProfileSettings, RenormaliseSettings, StructureSettings};
 use crate::psf::PsfSettings;
 use crate::stamp::StampSettings;
 use crate::telemetry::TelemetrySettings;
@@ -44,6 +44,10 @@ pub struct Settings {
     pub network: NetworkSettings,
     /// The amplitude fit.
     pub renorm: RenormaliseSettings,
+    /// The profile fit that total fluxes come from.
+    pub profile: ProfileSettings,
+    /// The debiasing of outputs.
+    pub debias: DebiasSettings,
     /// The search for false structure.
     pub structure: StructureSettings,
     /// From when on a row is flagged.

@@ -157,6 +157,8 @@ pub struct Stamp {
     pub reach: f64,
     /// Share of pixels with zero weight within the object's footprint.
     pub bad_fraction: f64,
+    /// Highest pixel of other objects' light that was taken off, image units; `None` where nothing was known of it.
+    pub others: Option<f64>,
     /// What cutting has to say: EDGE, BAD_PIXELS, NEIGHBOUR, TRUNCATED ...
     pub flags: Flags,
 }
@@ -197,8 +199,34 @@ pub fn side_for(source: &Detection, settings: &StampSettings) -> usize {
     stamp_size(reach(source, settings), settings).0
 }
 
+/// Where the stamp of a source is cut, and the source's 0-based position in it: column, row.
+pub fn frame(source: &Detection, settings: &StampSettings) -> (PixelBox, (f64, f64)) {
+    let bounds = PixelBox::centred(source.x, source.y, side_for(source, settings));
+    (bounds, (source.x - bounds.x0 as f64, source.y - bounds.y0 as f64))
+}
+
 /// Cuts the stamp of one source; pure, and callable from many threads at once.
 pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result<Stamp, StampError> {
+    cut_apart(input, index, settings, None)
+}
+
+/// What is known of the light of all objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// Light of all objects as the detector shows it, without sky; the image's shape.
+    pub all: &'a Plane,
+    /// This object's part of it, in the frame of its stamp; `None` where it has none.
+    pub own: Option<&'a Plane>,
+}
+
+/// As [`cut`], with the light of the other objects taken off. Pixels of their isophotes are left out all the same: a model is never
+/// right to the noise of another object's centre.
+pub fn cut_apart(
+    input: &StampInput,
+    index: usize,
+    settings: &StampSettings,
+    scene: Option<Scene>,
+) -> Result<Stamp, StampError> {
     let source = check(input, index, settings)?;
     let (ny, nx) = input.image.dim();
     let reach = reach(source, settings);
@@ -223,6 +251,21 @@ pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result
     sky.slice_mut(inside).assign(&input.sky_rms.slice(within));
     labels.slice_mut(inside).assign(&input.detections.segmentation.slice(within));
     bits.slice_mut(inside).assign(&input.mask.slice(within));
+
+    let mut others = None;
+    if let Some(scene) = scene {
+        let mut light = Plane::zeros((n, n));
+        light.slice_mut(inside).assign(&scene.all.slice(within));
+        if let Some(own) = scene.own {
+            if own.dim() != (n, n) {
+                return Err(StampError::Shape { plane: "model", got: own.dim(), expected: (n, n) });
+            }
+            let mut part = light.slice_mut(inside);
+            part -= &own.slice(inside);
+        }
+        observed -= &light;
+        others = Some(light);
+    }
 
     let own = index as i32 + 1;
     let mut pixels = ndarray::Array2::from_elem((n, n), Pixel::Good);
@@ -257,7 +300,7 @@ pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result
     };
     inpaint::fill_neighbours(&mut observed, &pixels, &neighbour_template);
     inpaint::fill_missing(&mut observed, &pixels, &template, settings.fill_length);
-    let weight = weights::model_weights(&observed, &sky, &pixels, input.gain);
+    let weight = weights::model_weights(&observed, others.as_ref(), &sky, &pixels, input.gain);
     Ok(Stamp {
         source: index,
         bounds,
@@ -266,6 +309,7 @@ pub fn cut(input: &StampInput, index: usize, settings: &StampSettings) -> Result
         sigma,
         centre,
         reach,
+        others: others.map(|light| light.iter().fold(0.0f32, |m, v| m.max(v.abs())).into()),
         bad_fraction: bad as f64 / area.max(1) as f64,
         flags,
     })

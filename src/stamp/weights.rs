@@ -8,9 +8,10 @@ const SMOOTHING: f32 = 1.2;
 
 /// 1 / (sky variance + source / gain) per pixel, 0 where a pixel is not to be used. The source is the observed light smoothed over
 /// the pixel's surroundings *without the pixel itself*: a weight that knows its own pixel's noise prefers the pixels that fell low,
-/// and lowers every flux fitted with it.
+/// and lowers every flux fitted with it. `others` is the light of other objects that was taken off: its noise is still there.
 pub(super) fn model_weights(
     observed: &Plane,
+    others: Option<&Plane>,
     sky_rms: &Plane,
     pixels: &ndarray::Array2<Pixel>,
     gain: Option<f64>,
@@ -23,7 +24,8 @@ pub(super) fn model_weights(
         }
         let mut variance = f64::from(sky_rms[at]).powi(2);
         if let (Some(source), Some(gain)) = (&source, gain) {
-            variance += f64::from(source[at].max(0.0)) / gain;
+            let others = others.map_or(0.0, |o| o[at].max(0.0));
+            variance += f64::from(source[at].max(0.0) + others) / gain;
         }
         let weight = (1.0 / variance) as f32;
         if weight.is_finite() { weight } else { 0.0 }
@@ -67,12 +69,12 @@ mod tests {
         let pixels = ndarray::Array2::from_elem((9, 9), Pixel::Good);
         let sky = Plane::from_elem((9, 9), 2.0);
         let mut a = Plane::from_elem((9, 9), 50.0);
-        let w0 = model_weights(&a, &sky, &pixels, Some(2.0));
+        let w0 = model_weights(&a, None, &sky, &pixels, Some(2.0));
         assert!((w0[(4, 4)] - 1.0 / (4.0 + 25.0)).abs() < 1e-5);
         a[(4, 4)] = 1e4;
-        let w1 = model_weights(&a, &sky, &pixels, Some(2.0));
+        let w1 = model_weights(&a, None, &sky, &pixels, Some(2.0));
         assert!((w0[(4, 4)] / w1[(4, 4)] - 1.0).abs() < 1e-2);
         assert!(w1[(4, 5)] < 0.5 * w0[(4, 5)]);
-        assert_eq!(model_weights(&a, &sky, &pixels, None)[(4, 4)], 0.25);
+        assert_eq!(model_weights(&a, None, &sky, &pixels, None)[(4, 4)], 0.25);
     }
 }
