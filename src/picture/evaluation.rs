@@ -33,6 +33,9 @@ pub struct ScoreTexts {
     pub subtitle: String,
 }
 
+/// One of a point's scores.
+type Score = fn(&ScorePoint) -> f64;
+
 const LEFT: f64 = 92.0;
 const TOP: f64 = 100.0;
 const WIDE: f64 = 440.0;
@@ -55,7 +58,7 @@ pub fn score_picture(points: &[ScorePoint], texts: &ScoreTexts) -> Result<Pictur
     let usable: Vec<&ScorePoint> = points.iter().filter(|p| p.snr > 0.0 && p.snr.is_finite()).collect();
     let high = usable.iter().map(|p| p.snr).fold(30.0, f64::max);
     let low = usable.iter().map(|p| p.snr).fold(high, f64::min).max(3.0);
-    let panels: [(&str, fn(&ScorePoint) -> f64, (f64, f64)); 4] = [
+    let panels: [(&str, Score, (f64, f64)); 4] = [
         ("(flux \u{2212} truth) / truth (%)", |p| 100.0 * p.flux_bias, (-30.0, 30.0)),
         ("(flux \u{2212} truth) / error", |p| p.pull, (-6.0, 6.0)),
         ("NMSE of the image", |p| p.nmse, (0.0, 0.8)),
@@ -74,12 +77,7 @@ pub fn score_picture(points: &[ScorePoint], texts: &ScoreTexts) -> Result<Pictur
     canvas.finish()
 }
 
-fn panel(
-    canvas: &mut Canvas,
-    plot: &Plot,
-    points: &[&ScorePoint],
-    value: fn(&ScorePoint) -> f64,
-) -> Result<(), PictureError> {
+fn panel(canvas: &mut Canvas, plot: &Plot, points: &[&ScorePoint], value: Score) -> Result<(), PictureError> {
     for star in [true, false] {
         for p in points.iter().filter(|p| p.star == star && value(p).is_finite()) {
             let (at, outside) = plot.clamped(p.snr, value(p));

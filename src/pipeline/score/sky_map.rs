@@ -5,6 +5,9 @@ use crate::sky::Wcs;
 /// Largest distance that a true position may lie off the map, pixels.
 const TOLERANCE: f64 = 0.05;
 
+/// A place known both ways: (ra, dec) in degrees, (x, y) in pixels.
+pub type Place = ((f64, f64), (f64, f64));
+
 /// Tangent-plane coordinates about a centre and an affine map from there to pixels.
 #[derive(Debug, Clone)]
 pub struct SkyMap {
@@ -14,12 +17,10 @@ pub struct SkyMap {
 }
 
 impl SkyMap {
-    /// From places known both ways: ((ra, dec) degrees, (x, y) pixels). `None` with fewer than four, or where a tangent plane does not
+    /// From places known both ways. `None` with fewer than four, or where a tangent plane does not
     /// describe them.
-    pub fn fit(places: &[((f64, f64), (f64, f64))]) -> Option<Self> {
-        let finite = |p: &&((f64, f64), (f64, f64))| {
-            p.0.0.is_finite() && p.0.1.is_finite() && p.1.0.is_finite() && p.1.1.is_finite()
-        };
+    pub fn fit(places: &[Place]) -> Option<Self> {
+        let finite = |p: &&Place| p.0.0.is_finite() && p.0.1.is_finite() && p.1.0.is_finite() && p.1.1.is_finite();
         let places: Vec<_> = places.iter().filter(finite).copied().collect();
         let centre = places.first()?.0;
         // one "pixel" of this plane is an arcsecond
