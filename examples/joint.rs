@@ -61,7 +61,10 @@ fn object(rng: &mut ChaCha8Rng) -> (Vec<Scene>, f64) {
                 };
                 first = false;
                 match c {
-                    Component::Point { flux, .. } | Component::Knot { flux, .. } | Component::Sersic { flux, .. } => {
+                    Component::Point { flux, .. }
+                    | Component::Knot { flux, .. }
+                    | Component::Sersic { flux, .. }
+                    | Component::Picture { flux, .. } => {
                         *flux *= colour[band];
                     }
                     Component::Arms { disc_flux, .. } => *disc_flux *= colour[band],

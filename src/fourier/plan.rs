@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn wrong_sizes_are_errors() {
-        assert!(matches!(Fft2::new(0, 4), Err(FourierError::Empty { .. })));
+        assert!(matches!(Fft2::<f32>::new(0, 4), Err(FourierError::Empty { .. })));
         let fft = Fft2::new(4, 4).unwrap();
         let mut spectrum = vec![Amplitude::default(); fft.half_len()];
         let got = fft.forward(&[0.0; 15], &mut spectrum, &mut FftScratch::default());

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::object::{Measured, ObjectError, Prepared, Wanted, measure, network_input, prepare_object, windowed};
+use super::crop::{cropped, embedded, network_side};
+use super::object::{
+    Measured, ObjectError, Prepared, Wanted, measure, network_input, prepare_object, window, windowed,
+};
 use super::profiles::fit_profiles;
 use super::row::{RowContext, add_measured, add_prepared, detected_row};
 use super::{Failure, Field, Inference, Stage, Timings};
@@ -133,15 +136,26 @@ fn network_outputs(
     settings: &Settings,
 ) -> Result<Vec<Option<Plane>>, Failure> {
     let Some(inference) = inference else { return Ok(prepared.iter().map(|_| None).collect()) };
-    let inputs =
-        prepared.iter().flatten().map(|p| network_input(p, field.factor, settings.deconv.target_fwhm)).collect();
+    let card = inference.card();
+    let inputs = prepared
+        .iter()
+        .flatten()
+        .map(|p| {
+            let side = network_side(p.deconvolved.image.nrows(), window(p, field.factor).1, card);
+            cropped(network_input(p, field.factor, settings.deconv.target_fwhm), side)
+        })
+        .collect();
     let answers = inference.run(inputs).map_err(|error| Failure::new(&exposure.id, Stage::Network, &error))?;
     let mut answers = answers.into_iter();
     Ok(prepared
         .iter()
         .map(|p| {
             let answer = p.as_ref().ok().and_then(|_| answers.next())?;
-            answer.inspect_err(|error| tracing::warn!(exposure = exposure.id, %error, "network refused an object")).ok()
+            let full = p.as_ref().ok()?.deconvolved.image.nrows();
+            answer
+                .inspect_err(|error| tracing::warn!(exposure = exposure.id, %error, "network refused an object"))
+                .ok()
+                .map(|output| embedded(output, full))
         })
         .collect())
 }

@@ -4,6 +4,7 @@
 //! chunks, so that memory does not grow with the number of stamps; [`run`] puts reading before and the archive behind them.
 
 pub mod calibrate;
+mod crop;
 mod deconvolve;
 mod failure;
 mod field;

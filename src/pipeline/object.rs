@@ -207,12 +207,18 @@ pub fn network_input(prepared: &Prepared, factor: usize, target_fwhm: f64) -> Ne
     }
 }
 
+/// Radii, target pixels, within which an object's output counts in full and beyond which not at all.
+pub fn window(prepared: &Prepared, factor: usize) -> (f64, f64) {
+    let inner = prepared.stamp.reach * factor as f64;
+    (inner, inner + (0.5 * inner).max(1.0))
+}
+
 /// A deconvolved image within the object's reach, falling to 0 over half of that again. Beyond it there is only noise, or what a
 /// network left of it, which would count in the flux with the weight of the whole stamp.
 pub fn windowed(image: &Plane, prepared: &Prepared, factor: usize) -> Plane {
     let centre = (image.nrows() / 2) as f64;
-    let inner = prepared.stamp.reach * factor as f64;
-    let width = (0.5 * inner).max(1.0);
+    let (inner, outer) = window(prepared, factor);
+    let width = outer - inner;
     let mut inside = image.clone();
     for ((j, i), value) in inside.indexed_iter_mut() {
         let out = ((i as f64 - centre).hypot(j as f64 - centre) - inner) / width;

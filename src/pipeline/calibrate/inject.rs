@@ -304,7 +304,7 @@ fn draw(
     let oversample = if fwhm < 3.0 { 3 } else { 1 };
     let psf: PsfStamp = base
         .psf
-        .evaluate(x, y, side * oversample | 1, oversample)
+        .evaluate(x, y, (side * oversample) | 1, oversample)
         .map_err(|error| InjectError::Psf { x: x + 1.0, y: y + 1.0, reason: error.to_string() })?;
     let radius = scene.half_light_radius();
     // The stamp ends where the object is far below the noise.
