@@ -90,9 +90,9 @@ fn a_profile_without_noise_comes_back() {
     let worst = (&model - &observed).iter().fold(0.0f32, |m, v| m.max(v.abs()));
     assert!(worst < 5e-3 * observed.iter().copied().fold(0.0, f32::max), "{worst}");
     let seen = found.seen.expect("moments");
-    // The unit component alone has these; wide ones add to the size, narrow ones take from it.
+    // The unit component alone would have these; narrow ones, which count more under a matched weight, are rounder at the target.
     let [xx, yy, xy] = seen.moments;
-    assert!(((xx - yy) / (xx + yy) - 0.3 * (xx + yy - 1.44) / (xx + yy)).abs() < 0.02, "{seen:?}");
+    assert!(((xx - yy) / (xx + yy) - 0.3 * (xx + yy - 1.44) / (xx + yy)).abs() < 0.03, "{seen:?}");
     assert!(xy < 0.0 && seen.half_light_radius > 1.0);
 }
 

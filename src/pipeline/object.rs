@@ -255,8 +255,15 @@ pub fn measure(
             image.scaled_add(missing, unit);
         }
     };
-    complete(&mut image);
     let without_sky = stamp.observed.mapv(|v| (f64::from(v) - sky) as f32);
+    // What is tested for structure that nobody saw is the network's own output: a profile has none.
+    let mut left = without_sky.clone();
+    left.scaled_add(-alpha as f32, &model);
+    let structure = false_structure(&image, prepared, &left, factor, settings, workspace);
+    if let Some(structure) = &structure {
+        flags.set(Flags::FALSE_STRUCTURE, structure.score > settings.quality.false_structure);
+    }
+    complete(&mut image);
     if settings.debias.steps > 0 && alpha > settings.debias.min_snr * alpha_err {
         let input = DebiasInput {
             image: &image,
@@ -309,10 +316,6 @@ pub fn measure(
     };
     if half_light.is_none() {
         flags |= Flags::SHAPE_FAILED;
-    }
-    let structure = false_structure(&image, prepared, &residual, factor, settings, workspace);
-    if let Some(structure) = &structure {
-        flags.set(Flags::FALSE_STRUCTURE, structure.score > settings.quality.false_structure);
     }
     if let Some(fit) = &amplitude {
         let unlike = fit.chi2_reduced > settings.quality.chi2_reduced

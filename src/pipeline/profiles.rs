@@ -87,6 +87,18 @@ fn drawn(profile: &Profile) -> bool {
     profile.flux > DRAWN_ABOVE * profile.flux_err
 }
 
+/// Share of a point's light that lies beyond the fitted PSF, in the middle of the field.
+pub fn light_beyond(field: &Field) -> f64 {
+    let (ny, nx) = field.subtracted.dim();
+    let middle = ((nx as f64 - 1.0) / 2.0, (ny as f64 - 1.0) / 2.0);
+    // Odd, and wide enough for the rings in which the wings are measured.
+    let side = 2 * (4.0 * field.psf_fwhm * OVERSAMPLE as f64).ceil().min(200.0) as usize + 1;
+    field
+        .psf
+        .evaluate(middle.0, middle.1, side, OVERSAMPLE)
+        .map_or(0.0, |psf| photometry::light_beyond(&psf.image, OVERSAMPLE, field.psf_fwhm))
+}
+
 /// Fits every source of a field.
 pub fn fit_profiles(
     field: &Field,
@@ -97,14 +109,7 @@ pub fn fit_profiles(
     let (gain, pixel_scale) = (exposure.gain, exposure.pixel_scale());
     let count = field.detections.sources.len();
     let (ny, nx) = field.subtracted.dim();
-    let middle = ((nx as f64 - 1.0) / 2.0, (ny as f64 - 1.0) / 2.0);
-    // Odd, and wide enough for the rings in which the wings are measured.
-    let side = 2 * (4.0 * field.psf_fwhm * OVERSAMPLE as f64).ceil().min(200.0) as usize + 1;
-    let light_beyond = field
-        .psf
-        .evaluate(middle.0, middle.1, side, OVERSAMPLE)
-        .map_or(0.0, |psf| photometry::light_beyond(&psf.image, OVERSAMPLE, field.psf_fwhm));
-    let mut profiles = Profiles { fits: vec![None; count], scene: None, light_beyond };
+    let mut profiles = Profiles { fits: vec![None; count], scene: None, light_beyond: light_beyond(field) };
     let indices: Vec<usize> = (0..count).collect();
     for _ in 0..settings.profile.rounds.max(1) {
         let mut next = Plane::zeros((ny, nx));

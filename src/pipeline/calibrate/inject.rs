@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::super::header::calibration_scope;
+use super::super::profiles::light_beyond;
 use super::super::{Context, Failure, Field, Given, Inference, Stage, Timings, catalog_header, deconvolve, prepare};
 use crate::calibration::{Scope, UsedExposure, extent, signal_unit};
 use crate::catalog::{CatalogHeader, CatalogRow};
@@ -246,7 +247,7 @@ pub fn inject_exposure(
         };
         let population = population(exposure, options);
         let sources: Vec<(Scene, Kind, f64)> = places.iter().map(|_| population.draw(&mut rng)).collect();
-        let drawn: Vec<Drawn> = places
+        let mut drawn: Vec<Drawn> = places
             .par_iter()
             .zip(sources)
             .map(|(&place, source)| {
@@ -254,6 +255,9 @@ pub fn inject_exposure(
             })
             .collect::<Result<_, InjectError>>()
             .map_err(failed)?;
+        // They are drawn with the PSF as it was fitted: the catalogue's fluxes hold what lies beyond, and so do true ones.
+        let total = 1.0 + light_beyond(&base);
+        drawn.iter_mut().for_each(|source| source.flux *= total);
         for twin in 0..2usize {
             context.watch.check(&exposure.id, Stage::Detect)?;
             let mut filled = exposure.clone();
