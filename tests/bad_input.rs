@@ -238,12 +238,12 @@ fn wrong_names_in_the_configuration_and_in_catalogues() {
 fn networks_that_cannot_be_used() {
     let bench = Bench::new();
     let models = bench.path("models");
-    std::fs::create_dir_all(models.join("xdense")).expect("folder");
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/xdense");
-    std::fs::copy(shipped.join("card.toml"), models.join("xdense/card.toml")).expect("copied");
+    std::fs::create_dir_all(models.join("stillnet")).expect("folder");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/stillnet");
+    std::fs::copy(shipped.join("card.toml"), models.join("stillnet/card.toml")).expect("copied");
     let mut model = std::fs::read(shipped.join("model.onnx")).expect("read");
     model.push(0);
-    std::fs::write(models.join("xdense/model.onnx"), model).expect("written");
+    std::fs::write(models.join("stillnet/model.onnx"), model).expect("written");
     let out = bench.path("out");
     let arguments = ["process", text(&bench.good), "--out", text(&out)];
     let run =

@@ -106,7 +106,7 @@ fn simulated_field(layout: &str, factor: usize, tolerance: f64) {
         &format!("objects     {objects} ("),
         "stars",
         "reserved",
-        "xdense",
+        "stillnet",
         "flux bias",
         "seconds",
         "written",
@@ -124,7 +124,7 @@ fn simulated_field(layout: &str, factor: usize, tolerance: f64) {
     let truth = &outputs.summary["more"]["truth"]["report"];
     assert!(truth["purity"].as_f64().is_some_and(|purity| purity > 0.9), "{truth}");
     for row in outputs.rows() {
-        assert!(row.network.as_deref() == Some("xdense") && row.band.is_some());
+        assert!(row.network.as_deref() == Some("stillnet") && row.band.is_some());
         assert!(row.ra.is_finite() && row.dec.is_finite() && row.lambda.is_finite() && row.psf_fwhm > 0.0);
         assert!(row.flags.intersects(unsound()) || (row.flux.is_finite() && row.flux_err > 0.0), "{row:?}");
     }
@@ -204,7 +204,7 @@ fn decam_trios_find_their_companions() {
     for (name, band) in trios {
         let Some(exposure) = real_data(&format!("decam_legacy/{name}.fits")) else { return };
         let folder = tempfile::tempdir().expect("folder");
-        let model = if has_runtime() { "xdense" } else { "none" };
+        let model = if has_runtime() { "stillnet" } else { "none" };
         let (run, outputs) = processed(&exposure, folder.path(), &["--model", model]);
         // Cut-outs of 101 to 251 pixels hold too few stars, and that is said.
         run.prints(&["decam layout", &format!("band {band}"), "fallback"]);

@@ -46,7 +46,7 @@ pub struct NetworkSettings {
 impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
-            name: "xdense".into(),
+            name: "stillnet".into(),
             folder: "models".into(),
             runtime: PathBuf::new(),
             device: Device::Cpu,

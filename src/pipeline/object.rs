@@ -18,6 +18,9 @@ use crate::stamp::{self, Stamp, StampError};
 /// Sigma of a Gaussian = FWHM * this.
 const FWHM_TO_SIGMA: f64 = 0.424_660_900_144_009_5;
 
+/// Factors by which an output may be brought to the total flux.
+const SCALES: std::ops::RangeInclusive<f64> = 0.5..=2.0;
+
 /// Why an object got no stamp or no deconvolved image; the exposure goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
@@ -246,12 +249,24 @@ pub fn measure(
     let (alpha, alpha_err, sky) =
         amplitude.as_ref().map_or((1.0, f64::NAN, 0.0), |fit| (fit.alpha, fit.alpha_err, fit.sky));
     let mut image = output.mapv(|v| (f64::from(v) * alpha) as f32);
-    // What the output lacks of the total flux (above all wings that fell to the window) has the profile's shape.
+    // Wings that fell to the window have the profile's shape; what remains of a difference to the total flux, the output's.
     let unit =
         prepared.profile.as_ref().and_then(|profile| unit_image(profile, stamp.observed.nrows(), factor, target_fwhm));
-    let complete = |image: &mut Plane| {
-        if let (Some(unit), Some(total)) = (&unit, &prepared.total) {
-            let missing = (total.flux - image.iter().map(|&v| f64::from(v)).sum::<f64>()) as f32;
+    let complete = |image: &mut Plane, with_wings: bool| {
+        let (Some(unit), Some(total)) = (&unit, &prepared.total) else { return };
+        let sum = |plane: &Plane| plane.iter().map(|&v| f64::from(v)).sum::<f64>();
+        let mut wings = Plane::zeros(image.dim());
+        if with_wings {
+            wings = unit - &windowed(unit, prepared, factor);
+            wings.mapv_inplace(|v| (f64::from(v) * total.flux) as f32);
+        }
+        let scale = (total.flux - sum(&wings)) / sum(image);
+        if SCALES.contains(&scale) {
+            image.mapv_inplace(|v| (f64::from(v) * scale) as f32);
+            *image += &wings;
+        } else {
+            // The output has hardly any flux of its own, or of the other sign: the profile is all there is to add.
+            let missing = (total.flux - sum(image)) as f32;
             image.scaled_add(missing, unit);
         }
     };
@@ -263,7 +278,7 @@ pub fn measure(
     if let Some(structure) = &structure {
         flags.set(Flags::FALSE_STRUCTURE, structure.score > settings.quality.false_structure);
     }
-    complete(&mut image);
+    complete(&mut image, true);
     if settings.debias.steps > 0 && alpha > settings.debias.min_snr * alpha_err {
         let input = DebiasInput {
             image: &image,
@@ -276,7 +291,7 @@ pub fn measure(
             noise_sigma: deconvolved.noise_sigma,
         };
         image = debias(&input, &settings.debias, workspace)?;
-        complete(&mut image);
+        complete(&mut image, false);
     }
     let model = workspace.forward_model(&image, psf, stamp.centre, factor, target_fwhm)?;
     // The amplitude is that of the network's output; the tests are those of what is given out.

@@ -22,7 +22,7 @@ BREAKS = [
     ("systemd", "systemd-analyze", UNIT, "LockPersonality=", "LockPersonalities=", "LockPersonalities"),
     ("systemd", "systemd-analyze", UNIT, "SystemCallFilter=@system-service\n", "", "xposure"),
     ("systemd", "systemd-analyze", "deploy/systemd/nats.conf", "LoadCredential=nats", "LoadCredentials=nats", "LoadCredentials"),
-    ("container", None, IMAGE, "COPY models/xdense", "COPY models/nothing", "there is none"),
+    ("container", None, IMAGE, "COPY models/stillnet", "COPY models/nothing", "there is none"),
     ("container", None, IMAGE, "--from=build /src", "--from=builder /src", "DL3022"),
     ("container", None, IMAGE, "USER 10001:10001\n", "", "root"),
     ("container", None, IMAGE, "debian:12.12-slim", "debian:latest", "atest"),
@@ -67,7 +67,7 @@ BREAKS = [
 
 def copy_of(root: Path) -> None:
     """What the checks look at."""
-    for name in ("deploy", "docs", "scripts", "src", "benches", "models/xdense"):
+    for name in ("deploy", "docs", "scripts", "src", "benches", "models/stillnet"):
         shutil.copytree(ROOT / name, root / name)
     (root / "tests").mkdir()
     for name in ("tests/deploy.rs", "Cargo.toml", "Cargo.lock", "LICENSE-APACHE", "LICENSE-MIT", "NOTICE", ".containerignore"):
